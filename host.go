@@ -1,0 +1,44 @@
+package droveway
+
+import "time"
+
+// HostState is what the fleet knows of a host.
+//
+//	joined ──heartbeat──▶ ready ◀──heartbeat── unknown
+//	                        │                     ▲
+//	                        └──lease runs out─────┘
+//
+// A silent host is unknown, never presumed dead: its machines may well run.
+type HostState string
+
+// The states of a host.
+const (
+	HostJoined  HostState = "joined"
+	HostReady   HostState = "ready"
+	HostUnknown HostState = "unknown"
+)
+
+// Host is a computer that runs machines.
+type Host struct {
+	Meta
+	Spec   HostSpec   `json:"spec"`
+	Status HostStatus `json:"status"`
+}
+
+// HostSpec is what is wanted of a host.
+type HostSpec struct {
+	// Cordoned keeps new machines away.
+	Cordoned bool `json:"cordoned,omitempty"`
+}
+
+// HostStatus is what a host reports of itself; the server adds State.
+type HostStatus struct {
+	State        HostState         `json:"state"`
+	Seen         time.Time         `json:"seen"`
+	Address      string            `json:"address"`       // for the traffic between hosts: an IP address
+	Capabilities map[string]string `json:"capabilities"`  // probed: "accelerator": "tcg", "qemu": "7.2.22", …
+	CPUs         int               `json:"cpus"`          // logical
+	MemoryMiB    int64             `json:"memory_mib"`    // whole
+	DiskFreeMiB  int64             `json:"disk_free_mib"` // in the pool
+	Version      string            `json:"version"`       // of the host role
+}

@@ -1,0 +1,68 @@
+package droveway
+
+import "time"
+
+// Format is how a disk's bytes lie in its file.
+type Format string
+
+// The formats of volumes.
+const (
+	Raw   Format = "raw"
+	QCOW2 Format = "qcow2"
+)
+
+// Validate checks the format.
+func (f Format) Validate() error {
+	if f != Raw && f != QCOW2 {
+		return Errorf(Invalid, "disk format %q: use %s or %s", string(f), Raw, QCOW2)
+	}
+	return nil
+}
+
+// VolumeState is where a volume is in its life.
+//
+//	creating ─▶ whole ─▶ (removed)
+//	hydrating ────▲
+//
+// A hydrating volume has not all its bytes yet: the rest is read from its
+// origin, which is kept current until the volume is whole and proved equal.
+type VolumeState string
+
+// The states of a volume.
+const (
+	VolumeCreating  VolumeState = "creating"
+	VolumeHydrating VolumeState = "hydrating"
+	VolumeWhole     VolumeState = "whole"
+)
+
+// Volume is a disk on one host.
+type Volume struct {
+	Name    string      `json:"name"`
+	Host    string      `json:"host"`
+	Format  Format      `json:"format"`
+	SizeMiB int64       `json:"size_mib"`
+	State   VolumeState `json:"state"`
+}
+
+// ImageState is where an image is in its life.
+//
+//	importing ─▶ ready
+//	    └──────▶ (removed)
+type ImageState string
+
+// The states of an image.
+const (
+	ImageImporting ImageState = "importing"
+	ImageReady     ImageState = "ready"
+)
+
+// Image is a disk that machines are made from. It never changes.
+type Image struct {
+	Meta
+	Format  Format     `json:"format"`
+	Size    int64      `json:"size"`   // bytes a guest sees
+	Bytes   int64      `json:"bytes"`  // bytes of the file
+	SHA256  string     `json:"sha256"` // of the file
+	State   ImageState `json:"state"`
+	Updated time.Time  `json:"updated,omitzero"`
+}
