@@ -1,0 +1,177 @@
+package host
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// The verbs that a host answers. All of them may be repeated: what is done
+// already is not done again. A verb that takes long answers after waitMax with
+// Pending set; the Client asks again until it is done.
+const (
+	verbNetworks = "networks"
+	verbCreate   = "create"
+	verbStart    = "start"
+	verbStop     = "stop"
+	verbRemove   = "remove"
+	verbShow     = "show"
+
+	verbReserve   = "move.reserve"
+	verbDiscard   = "move.discard"
+	verbSecondary = "move.secondary"
+	verbSend      = "move.send"
+	verbAwait     = "move.await"
+	verbCancel    = "move.cancel"
+	verbHandover  = "move.handover"
+	verbTakeOver  = "move.takeover"
+	verbHydration = "move.hydration"
+	verbRate      = "move.rate"
+	verbSums      = "move.sums"
+	verbHold      = "move.hold"
+	verbVerdict   = "move.verdict"
+	verbRevoke    = "move.revoke"
+	verbRelease   = "move.release"
+)
+
+// Networks tells a host which networks there are and where the other hosts
+// are.
+type Networks struct {
+	Networks []droveway.Network `json:"networks"`
+	Peers    []netip.Addr       `json:"peers"` // of all hosts, this one among them
+}
+
+// Instance is an instance for a host to run. Its Token fences it: a host that
+// has seen a greater one for the machine refuses.
+type Instance struct {
+	Machine   string   `json:"machine"`
+	Token     uint64   `json:"token"`
+	UUID      string   `json:"uuid"`
+	CPUs      int      `json:"cpus"`
+	MemoryMiB int64    `json:"memory_mib"`
+	Disks     []Disk   `json:"disks"`
+	NICs      []NIC    `json:"nics,omitempty"`
+	SSHKeys   []string `json:"ssh_keys,omitempty"`
+	UserData  string   `json:"user_data,omitempty"`
+}
+
+// Disk is a disk of an Instance.
+type Disk struct {
+	Name   string          `json:"name"`
+	Image  *Image          `json:"image,omitempty"` // nil: blank
+	Format droveway.Format `json:"format"`
+	Size   int64           `json:"size"` // bytes
+}
+
+// Image is where a new volume gets its bytes: the server's image library.
+type Image struct {
+	Name   string          `json:"name"`
+	Format droveway.Format `json:"format"`
+	Bytes  int64           `json:"bytes"` // of the file
+	SHA256 string          `json:"sha256"`
+}
+
+// NIC is a network card of an Instance.
+type NIC struct {
+	Network droveway.Network `json:"network"`
+	MAC     string           `json:"mac"`
+	Address netip.Prefix     `json:"address"`
+}
+
+// Role is what a host has of a machine.
+//
+//	          create            start
+//	(nothing) ──────▶ idle ◀───────────▶ home ──send──▶ leaving ──handover──▶ secondary
+//	   │               ▲                  ▲  ◀──cancel──                         │
+//	   │               └─────revoke───────┼──────────────────────────────────────┤
+//	   │                                  │                                   release
+//	   └─reserve─▶ arriving ──takeover──▶ hydrating                          (nothing)
+//	                  │                      └──settle──▶ home
+//	               discard
+//	              (nothing)
+type Role string
+
+// The roles.
+const (
+	RoleNone      Role = "none"
+	RoleIdle      Role = "idle"      // its disks, no instance
+	RoleHome      Role = "home"      // its instance and its disks
+	RoleLeaving   Role = "leaving"   // its instance, sending memory
+	RoleSecondary Role = "secondary" // its disks, served to the host where it runs
+	RoleArriving  Role = "arriving"  // an instance that waits for memory
+	RoleHydrating Role = "hydrating" // its instance; the disks are not whole yet
+)
+
+// Observed is what a host sees of a machine. It is the reply to most verbs and
+// what the host publishes.
+type Observed struct {
+	Machine  string           `json:"machine"`
+	Host     string           `json:"host"`
+	Role     Role             `json:"role"`
+	Token    uint64           `json:"token"`
+	Instance hypervisor.State `json:"instance"` // Gone if there is none
+	PID      int              `json:"pid,omitempty"`
+	Console  string           `json:"console,omitempty"` // path on the host
+	Message  string           `json:"message,omitempty"` // what is wrong, if something is
+	At       time.Time        `json:"at"`
+}
+
+// Ref names a machine, and the token of the caller.
+type Ref struct {
+	Machine string `json:"machine"`
+	Token   uint64 `json:"token"`
+}
+
+// Stop is an order to stop a machine.
+type Stop struct {
+	Ref
+	Grace time.Duration `json:"grace"`
+}
+
+// Send is an order to send memory.
+type Send struct {
+	Ref
+	To   string `json:"to"`   // address that Reserve gave
+	Peer string `json:"peer"` // name of the target host
+	Rate int64  `json:"rate,omitempty"`
+}
+
+// Reserved is the reply to Reserve.
+type Reserved struct {
+	Address string `json:"address"` // where the instance waits for memory
+}
+
+// Exported is the reply to Secondary and Handover.
+type Exported struct {
+	Address  string        `json:"address"` // of the NBD server
+	Downtime time.Duration `json:"downtime"`
+}
+
+// TakeOver is an order to run with the disks of another host.
+type TakeOver struct {
+	Ref
+	Address string `json:"address"` // of the origin
+	Peer    string `json:"peer"`
+	Rate    int64  `json:"rate,omitempty"`
+}
+
+// Rate is an order to copy faster or slower.
+type Rate struct {
+	Ref
+	Rate int64 `json:"rate"` // bytes a second; 0: no limit
+}
+
+// Sums asks for the hashes of chunks of a disk.
+type Sums struct {
+	Ref
+	Disk   string  `json:"disk"`
+	Chunks []int64 `json:"chunks"`
+}
+
+// Verdict ends a Hold: the disks are equal, or they are not.
+type Verdict struct {
+	Ref
+	Equal bool `json:"equal"`
+}
