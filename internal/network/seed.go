@@ -1,0 +1,108 @@
+package network
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+
+	"github.com/droveway/droveway"
+	"github.com/goccy/go-yaml"
+)
+
+// SeedConfig is what a guest learns at its boot.
+type SeedConfig struct {
+	Machine    string   // host name of the guest
+	InstanceID string   // cloud-init does its first-boot work once for each
+	SSHKeys    []string // for the guest's default user
+	UserData   string   // handed to the guest as it is; empty: an empty cloud-config
+	NICs       []SeedNIC
+}
+
+// SeedNIC is the address of one network card, which is found by its MAC.
+type SeedNIC struct {
+	MAC     net.HardwareAddr
+	Address netip.Prefix
+	Gateway netip.Addr // zero: none
+	MTU     int        // bytes; 0: the guest's own choice
+}
+
+// The files of a NoCloud seed and the label by which cloud-init finds the disk:
+// https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html
+const (
+	SeedLabel         = "cidata"
+	SeedMetaData      = "meta-data"
+	SeedUserData      = "user-data"
+	SeedNetworkConfig = "network-config"
+)
+
+const emptyUserData = "#cloud-config\n{}\n"
+
+// Seed writes the ISO 9660 image of a NoCloud seed.
+func Seed(w io.Writer, c SeedConfig) error {
+	if err := droveway.ValidName("machine", c.Machine); err != nil {
+		return err
+	}
+	meta, err := yaml.Marshal(c.metaData())
+	if err != nil {
+		return fmt.Errorf("meta-data of machine %s: %w", c.Machine, err)
+	}
+	network, err := yaml.Marshal(c.networkConfig())
+	if err != nil {
+		return fmt.Errorf("network-config of machine %s: %w", c.Machine, err)
+	}
+	user := c.UserData
+	if user == "" {
+		user = emptyUserData
+	}
+	return writeISO(w, SeedLabel, []isoFile{
+		{SeedMetaData, meta},
+		{SeedNetworkConfig, network},
+		{SeedUserData, []byte(user)},
+	})
+}
+
+type metaData struct {
+	InstanceID string   `yaml:"instance-id"`
+	Hostname   string   `yaml:"local-hostname"`
+	PublicKeys []string `yaml:"public-keys,omitempty"`
+}
+
+func (c SeedConfig) metaData() metaData {
+	return metaData{InstanceID: c.InstanceID, Hostname: c.Machine, PublicKeys: c.SSHKeys}
+}
+
+// NetworkConfig is cloud-init's network configuration, version 2.
+type NetworkConfig struct {
+	Version   int                 `yaml:"version"`
+	Ethernets map[string]Ethernet `yaml:"ethernets"`
+}
+
+// Ethernet is one network card in a NetworkConfig.
+type Ethernet struct {
+	Match     Match    `yaml:"match"`
+	Addresses []string `yaml:"addresses"`
+	Gateway4  string   `yaml:"gateway4,omitempty"`
+	MTU       int      `yaml:"mtu,omitempty"`
+}
+
+// Match says which card an Ethernet is about.
+type Match struct {
+	MACAddress string `yaml:"macaddress"`
+}
+
+func (c SeedConfig) networkConfig() NetworkConfig {
+	config := NetworkConfig{Version: 2, Ethernets: map[string]Ethernet{}}
+	for i, nic := range c.NICs {
+		e := Ethernet{
+			Match:     Match{MACAddress: nic.MAC.String()},
+			Addresses: []string{nic.Address.String()},
+			MTU:       nic.MTU,
+		}
+		if nic.Gateway.IsValid() {
+			e.Gateway4 = nic.Gateway.String()
+		}
+		config.Ethernets[fmt.Sprintf("net%d", i)] = e
+	}
+	return config
+}
