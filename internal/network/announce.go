@@ -18,16 +18,17 @@ import (
 // tables learned of its old place is forgotten, and a gratuitous ARP request
 // and reply (RFC 826, RFC 5227) with the machine's address go out of the bridge,
 // so that every other host learns the new place from the frame itself.
-func (m *Manager) Announce(_ context.Context, vni uint32, mac net.HardwareAddr, addr netip.Addr) error {
+func (m *Manager) Announce(_ context.Context, vni uint32, address string, addr netip.Addr) error {
+	mac, err := net.ParseMAC(address)
+	if err != nil || len(mac) != 6 || !addr.Is4() {
+		return droveway.Errorf(droveway.Invalid, "announce %q at %s: give an Ethernet and an IPv4 address", address, addr)
+	}
 	bridge, err := netlink.LinkByName(BridgeName(vni))
 	if isAbsent(err) {
 		return droveway.Errorf(droveway.NotFound, "announce %s: VNI %d has no bridge on this host: ensure its network first", mac, vni)
 	}
 	if err != nil {
 		return fmt.Errorf("find bridge of VNI %d: %w", vni, err)
-	}
-	if len(mac) != 6 || !addr.Is4() {
-		return droveway.Errorf(droveway.Invalid, "announce %s at %s: give an Ethernet and an IPv4 address", mac, addr)
 	}
 	if err := forget(vni, mac); err != nil {
 		return fmt.Errorf("announce %s: %w", mac, err)

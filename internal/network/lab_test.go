@@ -330,7 +330,7 @@ func TestAnnounceTellsTheNetworkTheNewPlace(t *testing.T) {
 
 	now := hosts[1].tap(77, "tap-new")
 	hosts[1].in(func() error {
-		return hosts[1].m.Announce(context.Background(), 77, macA, netip.MustParseAddr("10.20.0.5"))
+		return hosts[1].m.Announce(context.Background(), 77, macA.String(), netip.MustParseAddr("10.20.0.5"))
 	})
 	if !tapHears(t, client, 2*time.Second, arp(arpReply, macA, netip.MustParseAddr("10.20.0.5"))) {
 		t.Error("the gratuitous ARP did not reach the client")
@@ -425,8 +425,11 @@ func TestRefusals(t *testing.T) {
 		if _, err := m.TAP(ctx, 99, "tap-a"); !droveway.Is(err, droveway.NotFound) {
 			t.Errorf("tap without a bridge: %v", err)
 		}
-		if err := m.Announce(ctx, 99, macA, everybody[0]); !droveway.Is(err, droveway.NotFound) {
+		if err := m.Announce(ctx, 99, macA.String(), everybody[0]); !droveway.Is(err, droveway.NotFound) {
 			t.Errorf("announce without a bridge: %v", err)
+		}
+		if err := m.Announce(ctx, 99, "macA", everybody[0]); !droveway.Is(err, droveway.Invalid) {
+			t.Errorf("announce nonsense: %v", err)
 		}
 		if err := m.Ensure(ctx, droveway.Network{}, nil); !droveway.Is(err, droveway.Invalid) {
 			t.Errorf("network without a name: %v", err)

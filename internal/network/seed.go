@@ -3,7 +3,6 @@ package network
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 
 	"github.com/droveway/droveway"
@@ -21,7 +20,7 @@ type SeedConfig struct {
 
 // SeedNIC is the address of one network card, which is found by its MAC.
 type SeedNIC struct {
-	MAC     net.HardwareAddr
+	MAC     string
 	Address netip.Prefix
 	Gateway netip.Addr // zero: none
 	MTU     int        // bytes; 0: the guest's own choice
@@ -95,7 +94,7 @@ func (c SeedConfig) networkConfig() NetworkConfig {
 	config := NetworkConfig{Version: 2, Ethernets: map[string]Ethernet{}}
 	for i, nic := range c.NICs {
 		e := Ethernet{
-			Match:     Match{MACAddress: nic.MAC.String()},
+			Match:     Match{MACAddress: nic.MAC},
 			Addresses: []string{nic.Address.String()},
 			MTU:       nic.MTU,
 		}

@@ -3,7 +3,6 @@ package network
 import (
 	"bytes"
 	"io"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -47,22 +46,13 @@ func readSeed(t *testing.T, c SeedConfig) (label string, files map[string]string
 	return label, files
 }
 
-func mac(t *testing.T, s string) net.HardwareAddr {
-	t.Helper()
-	m, err := net.ParseMAC(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
 func TestSeedHoldsWhatTheGuestNeeds(t *testing.T) {
 	t.Parallel()
 	label, files := readSeed(t, SeedConfig{
 		Machine: "web-1", InstanceID: "i-1", SSHKeys: []string{"ssh-ed25519 AAAA me"},
 		UserData: "#!/bin/sh\necho " + strings.Repeat("x", 3*isoSector) + "\n",
 		NICs: []SeedNIC{{
-			MAC: mac(t, "52:54:00:00:00:01"), Address: netip.MustParsePrefix("10.20.0.5/16"),
+			MAC: "52:54:00:00:00:01", Address: netip.MustParsePrefix("10.20.0.5/16"),
 			Gateway: netip.MustParseAddr("10.20.0.1"), MTU: 1400,
 		}},
 	})
