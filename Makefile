@@ -1,0 +1,48 @@
+# A clean clone on Debian 12 needs only Go, make and root for any of these.
+
+# No C compiler is needed, and the binary runs on any distribution.
+export CGO_ENABLED := 0
+
+# Lets go stamp the revision when root builds in another user's clone.
+export GIT_CONFIG_COUNT := 1
+export GIT_CONFIG_KEY_0 := safe.directory
+export GIT_CONFIG_VALUE_0 := $(CURDIR)
+
+.NOTPARALLEL:
+.PHONY: build setup check test test-lab demo bench-move bench-idle clean
+
+# The one binary, bin/droveway.
+build:
+	go build -trimpath -o bin/droveway ./cmd/droveway
+
+# Missing Debian packages and the guests' kernel. Root.
+setup:
+	scripts/setup
+
+# Format, vet, staticcheck, repository rules, unit tests.
+check:
+	scripts/check
+
+# Everything: what a change has to pass. Root.
+test: setup build check test-lab
+
+# The tests with real guests. Root.
+test-lab:
+	scripts/test-lab
+
+# Moves a real Debian guest between two hosts and proves that nothing was lost:
+# out/demo.json. Root.
+demo: setup build
+	bin/droveway lab demo --out out
+
+# Switch-first against pre-copy, by disk size: out/bench-move.{json,svg}. Root.
+bench-move: setup build
+	go run ./bench/move --out out
+
+# Memory and latency of the idle roles: out/bench-idle.json. Root.
+bench-idle: setup build
+	go run ./bench/idle --out out
+
+# Downloads in the user's cache directory stay.
+clean:
+	rm -rf bin out
