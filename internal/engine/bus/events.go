@@ -1,0 +1,123 @@
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/droveway/droveway"
+)
+
+// The stream of events is bounded: it is a record of late, not an archive.
+const (
+	eventStream   = "EVENTS"
+	eventMessages = 100_000
+	eventBytes    = 256 << 20
+	eventAge      = 30 * 24 * time.Hour
+)
+
+func makeEvents(ctx context.Context, js jetstream.JetStream) error {
+	_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name:     eventStream,
+		Subjects: []string{"event.>"},
+		Storage:  jetstream.FileStorage,
+		MaxMsgs:  eventMessages,
+		MaxBytes: eventBytes,
+		MaxAge:   eventAge,
+		Discard:  jetstream.DiscardOld,
+	})
+	if err != nil {
+		return droveway.Errorf(droveway.Unavailable, "make the stream of events: %w", err)
+	}
+	return nil
+}
+
+func eventSubject(e droveway.Event) string {
+	return "event." + strings.ReplaceAll(e.Source, "/", ".") + "." + e.Type
+}
+
+// Publish keeps an event in the stream; ID and Time are filled in if they are
+// empty. Events of the same ID within two minutes are kept once. An event
+// without Source or Type is Invalid.
+func (c *Conn) Publish(ctx context.Context, e droveway.Event) error {
+	if e.Source == "" || e.Type == "" {
+		return droveway.Errorf(droveway.Invalid, "event %q of source %q: give both type and source", e.Type, e.Source)
+	}
+	if e.ID == "" {
+		e.ID = rand.Text()
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now().UTC()
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return droveway.Errorf(droveway.Invalid, "encode event %s: %w", e.Type, err)
+	}
+	m := &nats.Msg{Subject: eventSubject(e), Data: b}
+	if _, err := c.JS.PublishMsg(ctx, m, jetstream.WithMsgID(e.ID)); err != nil {
+		return droveway.Errorf(droveway.Unavailable, "publish event %s: %w", e.Type, err)
+	}
+	return nil
+}
+
+// Events calls fn for every event after the one numbered since, or, if since is
+// 0, for every event from now on, one after the other. It ends with fn's error,
+// with the cause of ctx, or with Unavailable if the connection was closed.
+func (c *Conn) Events(ctx context.Context, since uint64, fn func(seq uint64, e droveway.Event) error) error {
+	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy}
+	if since > 0 {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, since+1
+	}
+	cons, err := c.JS.OrderedConsumer(ctx, eventStream, cfg)
+	if err != nil {
+		return droveway.Errorf(droveway.Unavailable, "read events: %w", err)
+	}
+	msgs, err := cons.Messages()
+	if err != nil {
+		return droveway.Errorf(droveway.Unavailable, "read events: %w", err)
+	}
+	defer msgs.Stop()
+	for {
+		m, err := msgs.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return eventsEnded(ctx, err)
+		}
+		if err := c.deliver(m, fn); err != nil {
+			return err
+		}
+	}
+}
+
+func eventsEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return droveway.Errorf(droveway.Unavailable, "read events: %w", err)
+}
+
+// deliver passes an event on if it comes from the source it names. The bus lets
+// a host write to its own subjects only, but not what it writes there.
+func (c *Conn) deliver(m jetstream.Msg, fn func(uint64, droveway.Event) error) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return droveway.Errorf(droveway.Internal, "read an event: %w", err)
+	}
+	e, ok := decodeEvent(m.Subject(), m.Data())
+	if !ok {
+		c.log.Warn("dropped an event that is not what its subject says", "subject", m.Subject())
+		return nil
+	}
+	return fn(meta.Sequence.Stream, e)
+}
+
+func decodeEvent(subject string, data []byte) (e droveway.Event, ok bool) {
+	if err := json.Unmarshal(data, &e); err != nil {
+		return e, false
+	}
+	return e, eventSubject(e) == subject
+}
