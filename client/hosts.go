@@ -1,0 +1,44 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/droveway/droveway"
+)
+
+// Hosts lists the hosts, by name.
+func (c *Client) Hosts(ctx context.Context) ([]droveway.Host, error) {
+	return list[droveway.Host](ctx, c, "v1", "hosts")
+}
+
+// Host gives one host.
+func (c *Client) Host(ctx context.Context, name string) (droveway.Host, error) {
+	return get[droveway.Host](ctx, c, "v1", "hosts", name)
+}
+
+// PatchHost changes what is wanted of a host.
+func (c *Client) PatchHost(ctx context.Context, name string, p HostPatch) (droveway.Host, error) {
+	var h droveway.Host
+	err := c.run(ctx, call{method: http.MethodPatch, path: []string{"v1", "hosts", name}, in: p}, &h)
+	return h, err
+}
+
+// RemoveHost takes a host without machines out of the fleet.
+func (c *Client) RemoveHost(ctx context.Context, name string) error {
+	return c.run(ctx, call{method: http.MethodDelete, path: []string{"v1", "hosts", name}}, nil)
+}
+
+// CreateToken makes a token.
+func (c *Client) CreateToken(ctx context.Context, t TokenRequest) (Token, error) {
+	var out Token
+	err := c.run(ctx, call{method: http.MethodPost, path: []string{"v1", "tokens"}, in: t}, &out)
+	return out, err
+}
+
+// Join makes a host part of the fleet. It needs no token of the API.
+func (c *Client) Join(ctx context.Context, j JoinRequest) (Joined, error) {
+	var out Joined
+	err := c.run(ctx, call{method: http.MethodPost, path: []string{"v1", "join"}, in: j}, &out)
+	return out, err
+}

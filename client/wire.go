@@ -1,0 +1,109 @@
+package client
+
+import (
+	"encoding/json"
+	"net/netip"
+	"time"
+
+	"github.com/droveway/droveway"
+)
+
+// List is the answer to every question for many objects.
+type List[T any] struct {
+	Items []T `json:"items"`
+}
+
+// MachineRequest asks for a new machine.
+type MachineRequest struct {
+	Name string               `json:"name" doc:"DNS label, at most 63 characters"`
+	Spec droveway.MachineSpec `json:"spec"`
+}
+
+// StopRequest asks a machine to power down.
+type StopRequest struct {
+	GraceSeconds int64 `json:"grace_seconds,omitempty" minimum:"0" maximum:"3600" doc:"Time that the guest has to power down before it is killed; 0: the server's default"`
+}
+
+// MoveRequest asks for a live move.
+type MoveRequest struct {
+	To       string `json:"to,omitempty" doc:"Host to move to; empty: the server chooses"`
+	SyncRate int64  `json:"sync_rate,omitempty" minimum:"0" doc:"Bound of the disk copy in bytes a second; 0: none"`
+}
+
+// MoveResult is the Result of a job of kind machine-move. Times are in
+// milliseconds.
+type MoveResult struct {
+	From             string `json:"from"`
+	To               string `json:"to"`
+	RequestToRunning int64  `json:"request_to_running_ms"` // from the request until the machine ran at its new place
+	Downtime         int64  `json:"qemu_downtime_ms"`      // how long the guest stood still, as its hypervisor says
+	Sync             int64  `json:"sync_ms"`
+	SyncBytes        int64  `json:"sync_bytes"`
+	Equal            bool   `json:"equal"` // both copies of the disks were proved equal
+	Live             string `json:"live"`  // host on which the machine is now
+	Why              string `json:"why,omitempty"`
+}
+
+// HostPatch changes what is wanted of a host.
+type HostPatch struct {
+	Cordoned *bool `json:"cordoned,omitempty" doc:"Keep new machines away"`
+}
+
+// NetworkRequest asks for a new network.
+type NetworkRequest struct {
+	Name   string       `json:"name"`
+	Subnet netip.Prefix `json:"subnet" doc:"IPv4 subnet, as 10.30.0.0/24"`
+	VNI    uint32       `json:"vni,omitempty" maximum:"16777215" doc:"VXLAN network identifier; 0: the server gives one"`
+}
+
+// TokenRequest asks for a secret that lets somebody in.
+type TokenRequest struct {
+	Role string `json:"role" enum:"host" doc:"host: lets one host join"`
+	Life string `json:"life,omitempty" doc:"As 30m or 1h; at most 720h, 1h if empty"`
+}
+
+// Token is such a secret. It is shown once.
+type Token struct {
+	Token   string    `json:"token"`
+	Role    string    `json:"role"`
+	Expires time.Time `json:"expires"`
+}
+
+// JoinRequest is how a host asks to become part of the fleet. Its private keys
+// never leave it.
+type JoinRequest struct {
+	Token   string `json:"token" maxLength:"256"`
+	Name    string `json:"name" doc:"The host's name in the fleet"`
+	Address string `json:"address" maxLength:"64" doc:"IP address for the traffic between hosts"`
+	NKey    string `json:"nkey" maxLength:"128" doc:"Public user nkey for the bus"`
+	CSR     string `json:"csr" maxLength:"16384" doc:"Certificate request, PEM"`
+}
+
+// Joined is what a host needs from then on.
+type Joined struct {
+	BusURL   string `json:"bus_url"`
+	JWT      string `json:"jwt"`
+	CA       string `json:"ca"`        // PEM
+	Cert     string `json:"cert"`      // PEM
+	APIToken string `json:"api_token"` // for downloads of images
+}
+
+// Problem is an error on the wire: RFC 9457 with the members kind, feature and
+// errors added.
+type Problem struct {
+	Type    string        `json:"type,omitempty" doc:"about:blank: the title says it"`
+	Title   string        `json:"title"`
+	Status  int           `json:"status"`
+	Detail  string        `json:"detail" doc:"What was wrong, where, and what to do"`
+	Kind    droveway.Kind `json:"kind" enum:"invalid,not_found,exists,conflict,unsupported,permission,unavailable,internal"`
+	Feature string        `json:"feature,omitempty" doc:"unsupported: the missing feature"`
+}
+
+// Decode reads the result of a job into out, whose type belongs to the job's
+// kind.
+func Decode(result json.RawMessage, out any) error {
+	if err := json.Unmarshal(result, out); err != nil {
+		return droveway.Errorf(droveway.Internal, "read the job's result: %w", err)
+	}
+	return nil
+}

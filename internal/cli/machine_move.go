@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/client"
+)
+
+// moveKind is the kind of a job that moves a machine.
+const moveKind = "machine-move"
+
+const moveLong = `Move a running machine to another host.
+
+The machine runs at its new place as soon as its memory is there. Its disks
+follow in the background, while the old copy is kept current until the new one
+is whole and proved equal. Until the switch --abort takes a move back.`
+
+func machineMove(a *app) *cobra.Command {
+	var f jobFlags
+	var m client.MoveRequest
+	var dry, abort bool
+	c := a.verb("move MACHINE", "Move a machine to another host without stopping it", a.machineNames(), func(r run) error {
+		switch {
+		case abort:
+			return a.abort(r, f.wait)
+		case dry:
+			return a.plan(r, m)
+		}
+		j, err := r.api.MoveMachine(r.ctx, r.args[0], m, client.Request(f.request))
+		if err != nil {
+			return err
+		}
+		return a.finish(r.ctx, r.api, j, &f, moved)
+	})
+	c.Long = moveLong
+	f.add(c)
+	c.Flags().StringVar(&m.To, "to", "", "`host` to move to (default: the server chooses)")
+	c.Flags().Var(rateValue{&m.SyncRate}, "sync-rate", "bound of the disk copy a second, as 50M (default: none)")
+	c.Flags().BoolVar(&dry, "dry-run", false, "tell what would happen, and change nothing")
+	c.Flags().BoolVar(&abort, "abort", false, "cancel the machine's running move")
+	c.MarkFlagsMutuallyExclusive("dry-run", "abort")
+	_ = c.RegisterFlagCompletionFunc("to", a.hostNames())
+	return c
+}
+
+func (a *app) plan(r run, m client.MoveRequest) error {
+	p, err := r.api.PlanMove(r.ctx, r.args[0], m)
+	if err != nil {
+		return err
+	}
+	return a.encodeFor(p)
+}
+
+// encodeFor prints a value whose shape the command line does not know: as YAML
+// for people.
+func (a *app) encodeFor(v any) error {
+	if a.output != "table" {
+		return a.encode(v)
+	}
+	people := *a
+	people.output = "yaml"
+	return people.encode(v)
+}
+
+// abort cancels the move that holds the machine.
+func (a *app) abort(r run, wait bool) error {
+	m, err := r.api.Machine(r.ctx, r.args[0])
+	if err != nil {
+		return err
+	}
+	if m.Status.Job == "" {
+		return droveway.Errorf(droveway.Conflict, "machine %s does not move", m.Name)
+	}
+	j, err := r.api.Job(r.ctx, m.Status.Job)
+	if err != nil {
+		return err
+	}
+	if j.Kind != moveKind {
+		return droveway.Errorf(droveway.Conflict, "machine %s does not move: its job %s is a %s", m.Name, j.Name, j.Kind)
+	}
+	return a.cancel(r, j.Name, wait)
+}
+
+// moved says how a move went.
+func moved(j droveway.Job) string {
+	var res client.MoveResult
+	if client.Decode(j.Result, &res) != nil {
+		return fmt.Sprintf("%s moved", j.Subject)
+	}
+	name := strings.TrimPrefix(j.Subject, "machine/")
+	text := fmt.Sprintf("machine %s runs on %s: %s from request to running, %s of it standing still; %s synced in %s",
+		name, res.To, millis(res.RequestToRunning), millis(res.Downtime), bytesText(res.SyncBytes), millis(res.Sync))
+	if res.Equal {
+		text += ", both copies proved equal"
+	}
+	return text
+}
+
+func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

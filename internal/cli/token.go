@@ -1,0 +1,31 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/droveway/droveway/client"
+)
+
+var tokenColumns = []column[client.Token]{
+	{title: "token", value: func(t client.Token) string { return t.Token }},
+	{title: "role", value: func(t client.Token) string { return t.Role }},
+	{title: "expires", value: func(t client.Token) string { return stamp(t.Expires) }},
+}
+
+func tokenCommand(a *app) *cobra.Command {
+	return group("token", "Secrets that let somebody in", tokenCreate(a))
+}
+
+func tokenCreate(a *app) *cobra.Command {
+	var t client.TokenRequest
+	c := a.verb("create", "Create a token; it is shown once", nil, func(r run) error {
+		out, err := r.api.CreateToken(r.ctx, t)
+		if err != nil {
+			return err
+		}
+		return printOne(a, out, tokenColumns)
+	})
+	c.Flags().StringVar(&t.Role, "role", "host", "what it is for: host lets one host join")
+	c.Flags().StringVar(&t.Life, "life", "", "how long it is good for, as 30m (default 1h)")
+	return c
+}
