@@ -18,6 +18,7 @@ const (
 	verbStop     = "stop"
 	verbRemove   = "remove"
 	verbShow     = "show"
+	verbConsole  = "console"
 
 	verbReserve   = "move.reserve"
 	verbDiscard   = "move.discard"
@@ -143,6 +144,14 @@ type Reserved struct {
 	Address string `json:"address"` // where the instance waits for memory
 }
 
+// Handover is an order to end sending: the guest goes to the other side.
+type Handover struct {
+	Ref
+	// Received says that the target has the whole memory, so that the instance
+	// here is not needed, not even alive.
+	Received bool `json:"received,omitempty"`
+}
+
 // Exported is the reply to Secondary and Handover.
 type Exported struct {
 	Address  string        `json:"address"` // of the NBD server
@@ -174,4 +183,22 @@ type Sums struct {
 type Verdict struct {
 	Ref
 	Equal bool `json:"equal"`
+}
+
+// Console asks for the log of a machine's serial console from an offset.
+type Console struct {
+	Machine string `json:"machine"`
+	Offset  int64  `json:"offset"`
+}
+
+// ConsoleData is a piece of that log; Next is the offset after it.
+type ConsoleData struct {
+	Data []byte `json:"data"`
+	Next int64  `json:"next"`
+}
+
+// Hydration is how far the disks of a machine are, and how its instance is.
+type Hydration struct {
+	hypervisor.Hydration
+	Instance hypervisor.State `json:"instance"`
 }

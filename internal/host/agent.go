@@ -1,0 +1,307 @@
+// Package host is the role that runs on every virtualization host, and the
+// client through which the server commands it.
+//
+// The agent carries out one command of a machine at a time, through a
+// hypervisor driver, and keeps on disk what it begins before it begins it: after
+// a kill the next process adopts the guests and goes on. It decides nothing: what
+// should run where is the server's business. It may touch its own data
+// directory, the host's machine networks, and nothing else.
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/bus"
+	"github.com/droveway/droveway/internal/hypervisor"
+	"github.com/droveway/droveway/internal/volume"
+)
+
+// ImageSource gives the bytes of images.
+type ImageSource interface {
+	Open(ctx context.Context, i Image, offset int64) (io.ReadCloser, error)
+}
+
+// Fabric is the machine networks of a host.
+type Fabric interface {
+	Ensure(ctx context.Context, n droveway.Network, peers []netip.Addr) error
+	TAP(ctx context.Context, vni uint32, name string) (*os.File, error)
+	Announce(ctx context.Context, vni uint32, mac string, addr netip.Addr) error
+}
+
+// Config is what an agent needs.
+type Config struct {
+	Name    string
+	Dir     string     // its data directory
+	Address netip.Addr // for the traffic between hosts
+	Conn    *bus.Conn
+	Driver  hypervisor.Driver
+	Images  ImageSource
+	Fabric  Fabric       // nil: machines get no network cards, as with the driver in memory
+	Peers   []netip.Addr // taking part in machine networks besides the hosts
+	TLSDir  string       // certificates for the traffic between hosts; empty: in the clear
+	Version string
+	Log     *slog.Logger
+}
+
+// Agent is the host role.
+type Agent struct {
+	cfg     Config
+	pool    *volume.Pool
+	records records
+	caps    hypervisor.Capabilities
+	tasks   *tasks
+	report  chan struct{} // something to be published
+
+	mu       sync.Mutex
+	machines map[string]*machine
+	networks Networks
+}
+
+// New opens the data directory and probes the driver.
+func New(cfg Config) (*Agent, error) {
+	pool, err := volume.Open(filepath.Join(cfg.Dir, "volumes"), cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	recs, err := openRecords(filepath.Join(cfg.Dir, "machines"))
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{cfg: cfg, pool: pool, records: recs, machines: map[string]*machine{}, report: make(chan struct{}, 1)}
+	return a, a.loadNetworks()
+}
+
+// Run adopts what runs and serves commands until ctx ends. The guests go on.
+func (a *Agent) Run(ctx context.Context) error {
+	caps, err := a.cfg.Driver.Probe(ctx)
+	if err != nil {
+		return fmt.Errorf("probe driver %s: %w", a.cfg.Driver.Name(), err)
+	}
+	a.caps = caps
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.tasks = newTasks(ctx)
+	if err := a.adopt(ctx); err != nil {
+		return err
+	}
+	defer a.letGo()
+	defer a.tasks.wait.Wait()
+	a.tasks.wait.Go(func() { a.publish(ctx) })
+	return a.cfg.Conn.Serve(ctx, a.cfg.Name, a.handlers())
+}
+
+// adopt takes over the instances and secondaries that an earlier process left.
+func (a *Agent) adopt(ctx context.Context) error {
+	recs, err := a.records.load()
+	if err != nil {
+		return err
+	}
+	for _, rec := range recs {
+		m := a.machine(rec.Instance.Machine)
+		m.rec = *rec
+		if err := a.attach(ctx, m); err != nil {
+			return fmt.Errorf("adopt machine %s: %w", rec.Instance.Machine, err)
+		}
+	}
+	return nil
+}
+
+func (a *Agent) attach(ctx context.Context, m *machine) error {
+	if m.rec.Handle != nil {
+		inst, err := a.cfg.Driver.Attach(ctx, m.rec.Handle)
+		if err != nil && !droveway.Is(err, droveway.NotFound) {
+			return err
+		}
+		if err == nil {
+			a.cfg.Log.Info("adopted", "machine", m.name, "pid", inst.PID(), "role", m.rec.Role)
+			a.hold(m, inst)
+		}
+	}
+	if m.rec.Secondary == nil {
+		return nil
+	}
+	sec, err := a.restorer().AttachSecondary(ctx, m.rec.Secondary)
+	if err != nil && !droveway.Is(err, droveway.NotFound) {
+		return err
+	}
+	m.setSecondary(sec, err == nil)
+	a.guard(m)
+	return nil
+}
+
+func (a *Agent) letGo() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range a.machines {
+		m.letGo()
+	}
+}
+
+// machine gives the entry of a machine, new if it has none.
+func (a *Agent) machine(name string) *machine {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := a.machines[name]
+	if m == nil {
+		m = &machine{name: name, rec: record{Instance: Instance{Machine: name}, Role: RoleNone}}
+		a.machines[name] = m
+	}
+	return m
+}
+
+func (a *Agent) all() []*machine {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []*machine
+	for _, m := range a.machines {
+		all = append(all, m)
+	}
+	return all
+}
+
+// forget drops the entry of a machine that the host knows nothing of any more.
+func (a *Agent) forget(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.machines, name)
+}
+
+func (a *Agent) restorer() hypervisor.Restorer {
+	r, ok := a.cfg.Driver.(hypervisor.Restorer)
+	if !ok {
+		return noRestorer{a.cfg.Driver.Name()}
+	}
+	return r
+}
+
+// noRestorer stands in for a driver that cannot serve disks.
+type noRestorer struct{ driver string }
+
+func (n noRestorer) missing() error {
+	return droveway.Missing("secondary", "driver %s cannot serve the disks of a machine that has moved: choose a host with driver qemu", n.driver)
+}
+
+func (n noRestorer) Secondary(context.Context, hypervisor.SecondarySpec) (hypervisor.Secondary, error) {
+	return nil, n.missing()
+}
+
+func (n noRestorer) AttachSecondary(context.Context, hypervisor.Handle) (hypervisor.Secondary, error) {
+	return nil, n.missing()
+}
+
+// handlers is every verb with what carries it out.
+func (a *Agent) handlers() map[string]bus.Handler {
+	return map[string]bus.Handler{
+		verbNetworks:  plain(a.setNetworks),
+		verbConsole:   plain(a.console),
+		verbShow:      plain(a.show),
+		verbSums:      plain(a.sums),
+		verbAwait:     plain(a.await),
+		verbHydration: plain(a.hydration),
+		verbCreate:    command(a, verbCreate, a.create),
+		verbStart:     command(a, verbStart, a.start),
+		verbStop:      command(a, verbStop, a.stop),
+		verbRemove:    command(a, verbRemove, a.remove),
+		verbReserve:   command(a, verbReserve, a.reserve),
+		verbDiscard:   command(a, verbDiscard, a.discard),
+		verbSecondary: command(a, verbSecondary, a.secondary),
+		verbSend:      command(a, verbSend, a.send),
+		verbCancel:    command(a, verbCancel, a.cancel),
+		verbHandover:  command(a, verbHandover, a.handover),
+		verbTakeOver:  command(a, verbTakeOver, a.takeOver),
+		verbRate:      command(a, verbRate, a.setRate),
+		verbHold:      command(a, verbHold, a.holdStill),
+		verbVerdict:   command(a, verbVerdict, a.verdict),
+		verbRevoke:    command(a, verbRevoke, a.revoke),
+		verbRelease:   command(a, verbRelease, a.release),
+	}
+}
+
+// plain is a handler that needs no lock and answers soon.
+func plain[In, Out any](fn func(context.Context, In) (Out, error)) bus.Handler {
+	return func(ctx context.Context, raw json.RawMessage) (any, error) {
+		in, err := decode[In](raw)
+		if err != nil {
+			return nil, err
+		}
+		out, err := fn(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		b, err := json.Marshal(out)
+		return reply{Value: b}, err
+	}
+}
+
+// order is the input of a command: it names its machine and its token.
+type order interface{ ref() Ref }
+
+func (r Ref) ref() Ref      { return r }
+func (i Instance) ref() Ref { return Ref{i.Machine, i.Token} }
+
+// command is a handler that changes a machine: it runs as a task, with the
+// machine to itself, and only if no greater token has been seen.
+func command[In order, Out any](a *Agent, verb string, fn func(context.Context, *machine, In, *task) (Out, error)) bus.Handler {
+	return func(ctx context.Context, raw json.RawMessage) (any, error) {
+		in, err := decode[In](raw)
+		if err != nil {
+			return nil, err
+		}
+		r := in.ref()
+		if err := droveway.ValidName("machine", r.Machine); err != nil {
+			return nil, err
+		}
+		if ends(verb) {
+			a.tasks.stop(r.Machine, verb)
+		}
+		return a.tasks.do(ctx, taskKey{r.Machine, verb}, func(ctx context.Context, t *task) (any, error) {
+			m := a.machine(r.Machine)
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if err := m.admit(r.Token, in); err != nil {
+				return nil, err
+			}
+			defer a.changed()
+			return fn(ctx, m, in, t)
+		})
+	}
+}
+
+// ends reports whether a verb makes the others that run pointless.
+func ends(verb string) bool {
+	return verb == verbRemove || verb == verbDiscard || verb == verbStop
+}
+
+func decode[In any](raw json.RawMessage) (in In, err error) {
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return in, droveway.Errorf(droveway.Invalid, "command is not understood: %w; are server and host of the same version?", err)
+	}
+	return in, nil
+}
+
+func (a *Agent) changed() {
+	select {
+	case a.report <- struct{}{}:
+	default:
+	}
+}
+
+const cleanUpMax = 30 * time.Second
+
+// cleanUp gives a context for undoing, which the end of ctx does not stop.
+func cleanUp(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), cleanUpMax)
+}
+
+var errNoInstance = errors.New("no instance")

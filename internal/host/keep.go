@@ -1,0 +1,97 @@
+package host
+
+import (
+	"context"
+	"time"
+
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+const (
+	nudgeEvery = 500 * time.Millisecond
+	guardEvery = time.Second
+)
+
+// watchInstance publishes each change of an instance, and sets a guest going
+// again that an I/O error of its origin has stopped.
+func (a *Agent) watchInstance(ctx context.Context, m *machine, inst hypervisor.Instance) {
+	for {
+		changed := inst.Changed()
+		a.changed()
+		wait := a.nudge(ctx, m, inst)
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-wait:
+		}
+	}
+}
+
+// nudge lets a guest go on whose disk answered with an error. A guest that
+// hydrates has a disk on another host: the error may be over. It returns when to
+// look again; nil: at the next change.
+func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance) <-chan time.Time {
+	if m.record().Role != RoleHydrating {
+		return nil
+	}
+	s, err := inst.State(ctx)
+	if err != nil {
+		return time.After(nudgeEvery)
+	}
+	mv, ok := inst.(hypervisor.Mover)
+	if !ok || s == hypervisor.Gone {
+		return nil
+	}
+	h, err := mv.Hydration(ctx)
+	if s == hypervisor.Stuck || err == nil && h.Paused {
+		a.cfg.Log.Warn("the machine waits for its disk on the source", "machine", m.name, "error", h.Error)
+		if err := mv.Resume(ctx); err != nil {
+			a.cfg.Log.Debug("not yet", "machine", m.name, "error", err)
+		}
+		return time.After(nudgeEvery)
+	}
+	return nil
+}
+
+// guard looks after the secondary of a machine: if it was killed, another one
+// takes its place at the same address, and the target finds it there.
+func (a *Agent) guard(m *machine) {
+	ctx, cancel := context.WithCancel(a.tasks.ctx)
+	m.see.Lock()
+	if m.guard != nil {
+		m.guard()
+	}
+	m.guard, m.seen = cancel, m.rec
+	m.see.Unlock()
+	a.tasks.wait.Go(func() {
+		tick := time.NewTicker(guardEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				a.keepServing(ctx, m)
+			}
+		}
+	})
+}
+
+func (a *Agent) keepServing(ctx context.Context, m *machine) {
+	rec, sec := m.record(), m.serving()
+	if !rec.Exported || sec != nil && sec.Alive(ctx) {
+		return
+	}
+	if !m.mu.TryLock() {
+		return // a command is at work; the next tick looks again
+	}
+	defer m.mu.Unlock()
+	if ctx.Err() != nil || m.rec.Role != RoleSecondary {
+		return
+	}
+	a.cfg.Log.Warn("the secondary has died: starting another", "machine", m.name)
+	if err := a.export(ctx, m); err != nil {
+		a.cfg.Log.Error("the disks are not served: the machine waits", "machine", m.name, "error", err)
+	}
+}

@@ -1,0 +1,200 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// machine is a host's entry of a machine. Commands hold mu for as long as they
+// take; what others need meanwhile is under see.
+type machine struct {
+	name string
+	mu   sync.Mutex // held by the command that runs
+	rec  record     // under mu; copied to seen by save
+
+	see   sync.Mutex
+	inst  hypervisor.Instance  // nil: none
+	sec   hypervisor.Secondary // nil: none
+	watch context.CancelFunc   // ends the watch of inst
+	guard context.CancelFunc   // ends the guard of sec
+	seen  record               // the record as it was last saved
+	still *still               // a guest that is held still
+}
+
+// admit refuses a command that is older than what the host has seen.
+func (m *machine) admit(token uint64, in order) error {
+	i, isInstance := any(in).(Instance)
+	if isInstance && m.rec.Role == RoleNone && i.UUID != m.rec.Instance.UUID {
+		return nil // another machine of the same name: its tokens begin anew
+	}
+	if have := m.rec.Instance.Token; token < have {
+		return droveway.Errorf(droveway.Conflict, "machine %s: command with token %d is older than token %d, which this host has seen: it is refused", m.name, token, have)
+	}
+	return nil
+}
+
+func (m *machine) instance() hypervisor.Instance {
+	m.see.Lock()
+	defer m.see.Unlock()
+	return m.inst
+}
+
+func (m *machine) serving() hypervisor.Secondary {
+	m.see.Lock()
+	defer m.see.Unlock()
+	return m.sec
+}
+
+func (m *machine) record() record {
+	m.see.Lock()
+	defer m.see.Unlock()
+	return m.seen
+}
+
+func (m *machine) setSecondary(s hypervisor.Secondary, ok bool) {
+	m.see.Lock()
+	defer m.see.Unlock()
+	if m.sec = nil; ok {
+		m.sec = s
+	}
+}
+
+func (m *machine) letGo() {
+	m.see.Lock()
+	defer m.see.Unlock()
+	if m.watch != nil {
+		m.watch()
+	}
+	if m.guard != nil {
+		m.guard()
+	}
+	if m.inst != nil {
+		_ = m.inst.Close()
+	}
+	if m.sec != nil {
+		_ = m.sec.Close()
+	}
+}
+
+// save makes the record durable; edit changes it first.
+func (a *Agent) save(m *machine, edit func(*record)) error {
+	edit(&m.rec)
+	if err := a.records.save(&m.rec); err != nil {
+		return err
+	}
+	m.see.Lock()
+	defer m.see.Unlock()
+	m.seen = m.rec
+	return nil
+}
+
+// state asks the instance; Gone if there is none.
+func (m *machine) state(ctx context.Context) (hypervisor.State, error) {
+	inst := m.instance()
+	if inst == nil {
+		return hypervisor.Gone, nil
+	}
+	return inst.State(ctx)
+}
+
+// mover is the machine's instance as one that can move.
+func (m *machine) mover() (hypervisor.Mover, error) {
+	inst := m.instance()
+	if inst == nil {
+		return nil, noInstance(m.name)
+	}
+	mv, ok := inst.(hypervisor.Mover)
+	if !ok {
+		return nil, droveway.Missing("move", "machine %s: its driver cannot move running machines", m.name)
+	}
+	return mv, nil
+}
+
+func noInstance(machine string) error {
+	return droveway.Errorf(droveway.Conflict, "machine %s does not run here: %w", machine, errNoInstance)
+}
+
+// must refuses a command in a role that it is not for.
+func (m *machine) must(verb string, roles ...Role) error {
+	for _, r := range roles {
+		if m.rec.Role == r {
+			return nil
+		}
+	}
+	return droveway.Errorf(droveway.Conflict, "machine %s is %s on this host: %s is for %v", m.name, m.rec.Role, verb, roles)
+}
+
+// hold makes inst the instance of the machine and watches it.
+func (a *Agent) hold(m *machine, inst hypervisor.Instance) {
+	ctx, cancel := context.WithCancel(a.tasks.ctx)
+	m.see.Lock()
+	m.inst, m.watch, m.seen = inst, cancel, m.rec
+	m.see.Unlock()
+	a.tasks.wait.Go(func() { a.watchInstance(ctx, m, inst) })
+}
+
+// drop forgets the instance, which is gone.
+func (m *machine) drop() {
+	m.see.Lock()
+	defer m.see.Unlock()
+	if m.watch != nil {
+		m.watch()
+	}
+	if m.inst != nil {
+		_ = m.inst.Close()
+	}
+	m.inst, m.watch = nil, nil
+}
+
+// kill ends the instance at once, if there is one.
+func (m *machine) kill(ctx context.Context) error {
+	inst := m.instance()
+	if inst == nil {
+		return nil
+	}
+	if err := inst.Stop(ctx, 0); err != nil {
+		return fmt.Errorf("stop instance of machine %s: %w", m.name, err)
+	}
+	m.drop()
+	return nil
+}
+
+// observe is what the host sees of the machine now.
+func (a *Agent) observe(ctx context.Context, m *machine) Observed {
+	rec, inst := m.record(), m.instance()
+	o := Observed{Machine: m.name, Host: a.cfg.Name, Role: rec.Role, Token: rec.Instance.Token, Instance: hypervisor.Gone, At: time.Now()}
+	if o.Role == "" {
+		o.Role = RoleNone
+	}
+	if inst == nil {
+		return o
+	}
+	o.PID, o.Console = inst.PID(), inst.Console()
+	s, err := inst.State(ctx)
+	if err != nil {
+		o.Message = err.Error()
+	}
+	if o.Instance = s; s == hypervisor.Gone {
+		o.PID = 0
+	}
+	return o
+}
+
+func (a *Agent) instanceDir(i *Instance) string {
+	return filepath.Join(a.cfg.Dir, "instances", fmt.Sprintf("%s.%d", i.Machine, i.Token))
+}
+
+func (a *Agent) secondaryDir(i *Instance) string { return a.instanceDir(i) + ".secondary" }
+
+func (a *Agent) tls() *hypervisor.TLS {
+	if a.cfg.TLSDir == "" {
+		return nil
+	}
+	return &hypervisor.TLS{Dir: a.cfg.TLSDir}
+}

@@ -1,0 +1,85 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+)
+
+func (a *Agent) networksPath() string { return filepath.Join(a.cfg.Dir, "networks.json") }
+
+// loadNetworks reads what the server said last, so that a host that starts
+// without the server knows its peers.
+func (a *Agent) loadNetworks() error {
+	b, err := os.ReadFile(a.networksPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, &a.networks)
+}
+
+// setNetworks takes over what the server says, and brings the networks that are
+// in use here up to date.
+func (a *Agent) setNetworks(ctx context.Context, n Networks) (struct{}, error) {
+	b, err := json.Marshal(n)
+	if err != nil {
+		return struct{}{}, err
+	}
+	if err := writeSynced(a.networksPath(), b); err != nil {
+		return struct{}{}, err
+	}
+	a.mu.Lock()
+	a.networks = n
+	a.mu.Unlock()
+	return struct{}{}, a.refreshNetworks(ctx)
+}
+
+func (a *Agent) refreshNetworks(ctx context.Context) error {
+	if a.cfg.Fabric == nil {
+		return nil
+	}
+	for _, m := range a.all() {
+		if m.instance() == nil {
+			continue
+		}
+		for _, c := range m.record().Instance.NICs {
+			if err := a.cfg.Fabric.Ensure(ctx, c.Network, a.peers()); err != nil {
+				return fmt.Errorf("network %s: %w", c.Network.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// peers is every other address that takes part in machine networks.
+func (a *Agent) peers() []netip.Addr {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := append([]netip.Addr(nil), a.cfg.Peers...)
+	for _, p := range a.networks.Peers {
+		if p != a.cfg.Address {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// announce tells the network that the machine's addresses are here now.
+func (a *Agent) announce(ctx context.Context, m *machine) {
+	if a.cfg.Fabric == nil {
+		return
+	}
+	for _, c := range m.rec.Instance.NICs {
+		if err := a.cfg.Fabric.Announce(ctx, c.Network.VNI, c.MAC, c.Address.Addr()); err != nil {
+			a.cfg.Log.Warn("announcement failed: the network learns from the guest's next packet", "machine", m.name, "error", err)
+		}
+	}
+}

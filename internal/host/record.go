@@ -1,0 +1,98 @@
+package host
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// record is what a host knows of a machine. It is on disk before the host acts
+// on it, so that the next process finds whatever a killed one began. Of a
+// machine that has left it keeps the token, as a fence against late commands.
+type record struct {
+	Instance  Instance          `json:"instance"`
+	Role      Role              `json:"role"`
+	Handle    hypervisor.Handle `json:"handle,omitempty"`    // of the instance
+	Listen    string            `json:"listen,omitempty"`    // arriving: where it waits for memory
+	Secondary hypervisor.Handle `json:"secondary,omitempty"` // the process that serves the disks
+	Export    string            `json:"export,omitempty"`    // where it serves them
+	Exported  bool              `json:"exported,omitempty"`  // it is to have them open
+	Origin    *TakeOver         `json:"origin,omitempty"`    // hydrating: where the disks come from
+}
+
+// records keeps them as one file a machine.
+type records struct{ dir string }
+
+func openRecords(dir string) (records, error) {
+	return records{dir}, os.MkdirAll(dir, 0o700)
+}
+
+func (r records) path(machine string) string { return filepath.Join(r.dir, machine+".json") }
+
+// save writes a record so that a kill leaves the old or the new one.
+func (r records) save(rec *record) error {
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	path := r.path(rec.Instance.Machine)
+	if err := writeSynced(path+".new", b); err != nil {
+		return fmt.Errorf("keep record of machine %s: %w", rec.Instance.Machine, err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return syncDir(r.dir)
+}
+
+func (r records) remove(machine string) error {
+	if err := os.Remove(r.path(machine)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDir(r.dir)
+}
+
+func (r records) load() ([]*record, error) {
+	paths, err := filepath.Glob(filepath.Join(r.dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var all []*record
+	for _, p := range paths {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			return nil, err
+		}
+		rec := &record{}
+		if err := json.Unmarshal(b, rec); err != nil {
+			return nil, fmt.Errorf("record %s is damaged: %w; put it aside to go on without the machine", p, err)
+		}
+		if strings.TrimSuffix(filepath.Base(p), ".json") == rec.Instance.Machine {
+			all = append(all, rec)
+		}
+	}
+	return all, nil
+}
+
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,110 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/droveway/droveway"
+)
+
+const (
+	beatEvery = 2 * time.Second
+	// LeaseTTL is how long a host counts as ready without a sign of life.
+	LeaseTTL   = 6 * time.Second
+	statusRest = 30 * time.Second // between reports that nothing calls for
+)
+
+// publish reports the host and its machines to the server: at each change, and
+// now and then. The lease says meanwhile that the host lives.
+func (a *Agent) publish(ctx context.Context) {
+	beat := time.NewTicker(beatEvery)
+	defer beat.Stop()
+	var reported time.Time
+	a.beat(ctx)
+	for {
+		if time.Since(reported) >= statusRest {
+			reported = time.Now()
+			a.put(ctx, "host", a.status())
+			a.publishMachines(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.report:
+			a.publishMachines(ctx)
+		case <-beat.C:
+			a.beat(ctx)
+		}
+	}
+}
+
+func (a *Agent) publishMachines(ctx context.Context) {
+	for _, m := range a.all() {
+		if o := a.observe(ctx, m); o.Role != RoleNone {
+			a.put(ctx, "machine."+m.name, o)
+		}
+	}
+}
+
+// put writes an observed key. A host may write its own and read none, so it
+// publishes to the key's subject; it is the only writer.
+func (a *Agent) put(ctx context.Context, key string, v any) {
+	b, err := json.Marshal(v)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, beatEvery)
+		defer cancel()
+		_, err = a.cfg.Conn.JS.Publish(ctx, "$KV.observed."+a.cfg.Name+"."+key, b)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.cfg.Log.Debug("the server hears this later", "key", key, "error", err)
+		time.AfterFunc(beatEvery, a.changed)
+	}
+}
+
+func (a *Agent) beat(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, beatEvery)
+	defer cancel()
+	_, err := a.cfg.Conn.JS.Publish(ctx, "$KV.leases.host."+a.cfg.Name, []byte(a.cfg.Name), jetstream.WithMsgTTL(LeaseTTL))
+	if err != nil && ctx.Err() == nil {
+		a.cfg.Log.Debug("no sign of life could be given", "error", err)
+	}
+}
+
+// unpublish tells the server that nothing of the machine is here any more.
+func (a *Agent) unpublish(ctx context.Context, machine string) {
+	a.put(ctx, "machine."+machine, Observed{Machine: machine, Host: a.cfg.Name, Role: RoleNone, Instance: "gone", At: time.Now()})
+}
+
+func (a *Agent) status() droveway.HostStatus {
+	s := droveway.HostStatus{
+		Seen: time.Now(), Address: a.cfg.Address.String(), CPUs: runtime.NumCPU(), MemoryMiB: memoryMiB(), Version: a.cfg.Version,
+		Capabilities: maps.Clone(map[string]string(a.caps)),
+	}
+	if free, err := a.pool.Free(); err == nil {
+		s.DiskFreeMiB = free >> 20
+	}
+	return s
+}
+
+// memoryMiB is the memory of the host, from proc_meminfo(5).
+func memoryMiB() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "MemTotal:" {
+			kib, _ := strconv.ParseInt(f[1], 10, 64)
+			return kib >> 10
+		}
+	}
+	return 0
+}

@@ -1,0 +1,113 @@
+package host
+
+import (
+	"context"
+	"time"
+
+	"github.com/droveway/droveway"
+)
+
+// holdMax is how long a guest is held still for a verdict that does not come.
+const holdMax = 10 * time.Second
+
+// still is a guest held still while both copies of its disks are compared. It
+// ends by a verdict, or by itself: a server that dies meanwhile must not leave
+// the guest standing.
+type still struct {
+	held    chan struct{} // closed once the guest stands
+	verdict chan bool     // whether the disks are equal
+	done    chan struct{} // closed once it goes on
+	err     error         // of the end; after done
+}
+
+// holdStill holds the guest still and answers once it stands.
+func (a *Agent) holdStill(ctx context.Context, m *machine, _ Ref, _ *task) (Observed, error) {
+	if err := m.must(verbHold, RoleHydrating); err != nil {
+		return Observed{}, err
+	}
+	s, err := a.settle(m)
+	if err != nil {
+		return Observed{}, err
+	}
+	select {
+	case <-s.held:
+		return a.observe(ctx, m), nil
+	case <-s.done:
+		if s.err == nil { // the disks had left their origin already
+			return a.settled(ctx, m)
+		}
+		return Observed{}, s.err
+	case <-ctx.Done():
+		return Observed{}, context.Cause(ctx)
+	}
+}
+
+// settle begins to hold the guest still, unless it is held.
+func (a *Agent) settle(m *machine) (*still, error) {
+	mv, err := m.mover()
+	if err != nil {
+		return nil, err
+	}
+	m.see.Lock()
+	defer m.see.Unlock()
+	if m.still != nil {
+		return m.still, nil
+	}
+	s := &still{held: make(chan struct{}), verdict: make(chan bool), done: make(chan struct{})}
+	m.still = s
+	a.tasks.wait.Go(func() {
+		s.err = mv.Settle(a.tasks.ctx, s.wait)
+		m.see.Lock()
+		m.still = nil
+		m.see.Unlock()
+		close(s.done)
+	})
+	return s, nil
+}
+
+func (s *still) wait(ctx context.Context) error {
+	close(s.held)
+	ctx, cancel := context.WithTimeout(ctx, holdMax)
+	defer cancel()
+	select {
+	case equal := <-s.verdict:
+		if !equal {
+			return droveway.Errorf(droveway.Conflict, "the disks differ")
+		}
+		return nil
+	case <-ctx.Done():
+		return droveway.Errorf(droveway.Unavailable, "no verdict came within %s: the guest goes on", holdMax)
+	}
+}
+
+// verdict ends the standing of the guest. If the disks are equal they leave
+// their origin, and the machine is at home here.
+func (a *Agent) verdict(ctx context.Context, m *machine, v Verdict, _ *task) (Observed, error) {
+	if m.rec.Role == RoleHome {
+		return a.observe(ctx, m), nil
+	}
+	if err := m.must(verbVerdict, RoleHydrating); err != nil {
+		return Observed{}, err
+	}
+	m.see.Lock()
+	s := m.still
+	m.see.Unlock()
+	if s == nil {
+		return Observed{}, droveway.Errorf(droveway.Unavailable, "machine %s is not held still any more: hold it again", m.name)
+	}
+	select {
+	case s.verdict <- v.Equal:
+		<-s.done
+	case <-s.done:
+		return Observed{}, s.err
+	}
+	if s.err != nil || !v.Equal {
+		return a.observe(ctx, m), s.err
+	}
+	return a.settled(ctx, m)
+}
+
+func (a *Agent) settled(ctx context.Context, m *machine) (Observed, error) {
+	err := a.save(m, func(r *record) { r.Role, r.Origin, r.Listen = RoleHome, nil, "" })
+	return a.observe(ctx, m), err
+}

@@ -1,0 +1,167 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// reserve makes room for a machine that is to move here: disks without content
+// and an instance that waits for memory.
+func (a *Agent) reserve(ctx context.Context, m *machine, i Instance, _ *task) (Reserved, error) {
+	if err := m.must(verbReserve, RoleNone, RoleArriving); err != nil {
+		return Reserved{}, err
+	}
+	if s, err := m.state(ctx); err != nil || m.rec.Role == RoleArriving && s == hypervisor.Incoming && m.rec.Listen != "" {
+		return Reserved{Address: m.rec.Listen}, err
+	}
+	if err := a.room(&i); err != nil {
+		return Reserved{}, err
+	}
+	if err := m.kill(ctx); err != nil {
+		return Reserved{}, err
+	}
+	if err := a.save(m, func(r *record) { *r = record{Instance: i, Role: RoleArriving} }); err != nil {
+		return Reserved{}, err
+	}
+	listen, err := a.receive(ctx, m)
+	return Reserved{Address: listen}, err
+}
+
+func (a *Agent) receive(ctx context.Context, m *machine) (string, error) {
+	i := &m.rec.Instance
+	for _, d := range i.Disks {
+		if err := a.pool.Create(ctx, droveway.VolumeName(i.Machine, d.Name), d.Format, d.Size); err != nil {
+			return "", fmt.Errorf("make disk %s: %w", d.Name, err)
+		}
+	}
+	if err := a.run(ctx, m, true); err != nil {
+		return "", err
+	}
+	mv, err := m.mover()
+	if err != nil {
+		return "", err
+	}
+	listen, err := mv.Receive(ctx, a.cfg.Address.String()+":0")
+	if err != nil {
+		return "", fmt.Errorf("wait for the memory of machine %s: %w", m.name, err)
+	}
+	return listen, a.save(m, func(r *record) { r.Listen = listen })
+}
+
+// room refuses disks that are larger than what is free, before anything is
+// made.
+func (a *Agent) room(i *Instance) error {
+	free, err := a.pool.Free()
+	if err != nil {
+		return err
+	}
+	var need int64
+	for _, d := range i.Disks {
+		need += d.Size
+	}
+	if need > free {
+		return droveway.Errorf(droveway.Unavailable, "host %s has %d MiB free, the disks of machine %s need %d MiB: free some or choose another host",
+			a.cfg.Name, free>>20, i.Machine, need>>20)
+	}
+	return nil
+}
+
+// discard undoes reserve, as long as the guest has never run here.
+func (a *Agent) discard(ctx context.Context, m *machine, _ Ref, _ *task) (Observed, error) {
+	if m.rec.Role == RoleNone {
+		return a.observe(ctx, m), nil
+	}
+	if err := m.must(verbDiscard, RoleArriving); err != nil {
+		return Observed{}, err
+	}
+	return a.vacate(ctx, m)
+}
+
+// takeOver lets the guest run here, with its disks read from their origin. What
+// it is about to do is on disk first: from then on the instance may have run, and
+// its memory, if it is lost, is lost.
+func (a *Agent) takeOver(ctx context.Context, m *machine, t TakeOver, _ *task) (Observed, error) {
+	if m.rec.Role == RoleHome {
+		return a.observe(ctx, m), nil // it has settled since
+	}
+	if err := m.must(verbTakeOver, RoleArriving, RoleHydrating); err != nil {
+		return Observed{}, err
+	}
+	s, err := m.state(ctx)
+	if err != nil {
+		return Observed{}, err
+	}
+	if s == hypervisor.Gone {
+		return Observed{}, noInstance(m.name)
+	}
+	if err := a.save(m, func(r *record) { r.Role, r.Origin = RoleHydrating, &t }); err != nil {
+		return Observed{}, err
+	}
+	if err := a.hydrate(ctx, m, t); err != nil {
+		return Observed{}, err
+	}
+	a.announce(ctx, m)
+	return a.observe(ctx, m), nil
+}
+
+func (a *Agent) hydrate(ctx context.Context, m *machine, t TakeOver) error {
+	mv, err := m.mover()
+	if err != nil {
+		return err
+	}
+	var origins []hypervisor.Origin
+	for _, d := range m.rec.Instance.Disks {
+		origins = append(origins, hypervisor.Origin{Disk: d.Name, Address: t.Address, Export: d.Name, Peer: t.Peer, Rate: t.Rate})
+	}
+	if err := mv.TakeOver(ctx, origins); err != nil {
+		return fmt.Errorf("take over machine %s: %w", m.name, err)
+	}
+	return nil
+}
+
+// hydration answers at once when the disks are ready or the instance is gone,
+// and else after awaitMax.
+func (a *Agent) hydration(ctx context.Context, r Ref) (Hydration, error) {
+	m := a.machine(r.Machine)
+	mv, err := m.mover()
+	if err != nil {
+		return Hydration{Instance: hypervisor.Gone}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, awaitMax)
+	defer cancel()
+	for {
+		changed := mv.Changed()
+		h, err := status(context.WithoutCancel(ctx), mv)
+		if err != nil || h.Ready || h.Settled || h.Instance == hypervisor.Gone {
+			return h, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return h, nil
+		}
+	}
+}
+
+func status(ctx context.Context, mv hypervisor.Mover) (h Hydration, err error) {
+	if h.Instance, err = mv.State(ctx); err != nil || h.Instance == hypervisor.Gone {
+		return h, err
+	}
+	h.Hydration, err = mv.Hydration(ctx)
+	return h, err
+}
+
+func (a *Agent) setRate(ctx context.Context, m *machine, r Rate, _ *task) (Observed, error) {
+	if err := m.must(verbRate, RoleHydrating, RoleHome); err != nil {
+		return Observed{}, err
+	}
+	mv, err := m.mover()
+	if err != nil {
+		return Observed{}, err
+	}
+	return a.observe(ctx, m), errors.Join(mv.SetRate(ctx, r.Rate), ctx.Err())
+}

@@ -1,0 +1,82 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/job"
+	"github.com/droveway/droveway/internal/host"
+	"github.com/droveway/droveway/internal/hypervisor"
+	"github.com/droveway/droveway/internal/machine"
+)
+
+// hydrate waits until the target's disks are whole and mirrored.
+func (m *Moves) hydrate(ctx context.Context, r *run) error {
+	s := r.State
+	for {
+		h, err := m.cfg.Hosts.Hydration(ctx, s.To, s.target())
+		if err != nil {
+			return err
+		}
+		switch {
+		case h.Instance == hypervisor.Gone:
+			return m.comeBack(ctx, r, "the target's instance died while its disks followed")
+		case h.Ready || h.Settled:
+			s.Result.SyncMS, s.Result.SyncBytes = time.Now().UnixMilli()-s.Switched, h.Total
+			r.Result(s.Result)
+			return nil
+		}
+		p := host.Progress(h.Done, h.Total, time.Since(time.UnixMilli(s.Switched)))
+		r.Progress(p)
+	}
+}
+
+// release removes the source's copy, which nothing needs any more.
+func (m *Moves) release(ctx context.Context, r *run) error {
+	s := r.State
+	if _, err := m.cfg.Hosts.Release(ctx, s.From, s.source()); err != nil {
+		return err
+	}
+	live(r, s.To, "the only copy is there")
+	return machine.Unclaim(ctx, m.cfg.Fleet, s.Target.Machine, r.Job)
+}
+
+// comeBack boots the machine from the source's disks, which hold every write
+// that was acknowledged. The target's instance must be gone for certain; that
+// nobody writes the disks any more the source makes sure of by ending its export
+// before anything else.
+func (m *Moves) comeBack(ctx context.Context, r *run, why string) error {
+	s := r.State
+	if s.BackAt == 0 {
+		s.BackAt = s.Target.Token + 1
+		if err := r.Save(ctx); err != nil {
+			return err
+		}
+	}
+	if _, err := m.cfg.Hosts.Revoke(ctx, s.From, s.source()); err != nil {
+		return err
+	}
+	back := s.Source
+	back.Token = s.BackAt
+	if _, err := m.cfg.Hosts.Start(ctx, s.From, back); err != nil {
+		return err
+	}
+	if err := m.settleOn(ctx, back.Machine, s.From, back.Token); err != nil {
+		return err
+	}
+	if _, err := m.cfg.Hosts.Remove(ctx, s.To, s.target()); err != nil {
+		return err
+	}
+	live(r, s.From, "%s: booted from its disks there", why)
+	if err := machine.Unclaim(ctx, m.cfg.Fleet, back.Machine, r.Job); err != nil {
+		return err
+	}
+	return job.Fail(droveway.Errorf(droveway.Unavailable, "%s: machine %s boots again on host %s from its current disks; nothing acknowledged is lost", why, back.Machine, s.From))
+}
+
+// left is the error of a proof that found differences.
+func left(disk string, n int) error {
+	return fmt.Errorf("%d chunks of disk %s differ", n, disk)
+}

@@ -1,0 +1,178 @@
+// Package migrate moves running machines between hosts: switch first, sync
+// after.
+//
+// A move is a job of the server that commands the two hosts. The guest's memory
+// goes first; then the guest runs on the target, while its disks are still on
+// the source, are read from there, copied in the background and kept current by
+// every write; when both copies are proved equal, the source's are removed. The
+// method is that of post-data-synchronization migration (US10230785,
+// US10771534).
+//
+//	reserve ─▶ prepare ─▶ memory ─▶ switchover ─▶ hydrate ─▶ prove ─▶ release
+//	   └──────────┴──────────┘          ║             │
+//	  called off: the guest             ║     target lost: boots from the
+//	  goes on at the source             ║     source's current disks
+//	                          point of no return
+//
+// It may touch machines through host.Client and the fleet's tables, and nothing
+// else.
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/job"
+	"github.com/droveway/droveway/internal/fleet"
+	"github.com/droveway/droveway/internal/host"
+	"github.com/droveway/droveway/internal/hypervisor"
+	"github.com/droveway/droveway/internal/machine"
+	"github.com/droveway/droveway/internal/place"
+)
+
+// Kind is the kind of the job.
+const Kind = "machine-move"
+
+// Config is what moves need.
+type Config struct {
+	Fleet *fleet.Fleet
+	Hosts *host.Client
+	Jobs  *job.Manager
+	Log   *slog.Logger
+}
+
+// Moves moves machines.
+type Moves struct{ cfg Config }
+
+// New makes it.
+func New(cfg Config) *Moves { return &Moves{cfg} }
+
+// Request is a move that somebody wants.
+type Request struct {
+	Machine string `json:"machine"`
+	To      string `json:"to,omitempty"`   // empty: the fleet chooses
+	Rate    int64  `json:"rate,omitempty"` // of the copy, bytes a second; 0: no limit
+}
+
+// Plan is what a move would do.
+type Plan struct {
+	Machine  string            `json:"machine"`
+	From     string            `json:"from"`
+	To       string            `json:"to"`
+	MemoryMB int64             `json:"memory_mib"` // goes before the switchover
+	DiskMB   int64             `json:"disk_mib"`   // follows after it
+	WhyNot   map[string]string `json:"why_not,omitempty"`
+	Steps    []string          `json:"steps"`
+}
+
+// Result is what a move found out.
+type Result struct {
+	From             string `json:"from"`
+	To               string `json:"to"`
+	RequestToRunning int64  `json:"request_to_running_ms"`
+	QEMUDowntime     int64  `json:"qemu_downtime_ms"` // the hypervisor's own figure
+	SyncMS           int64  `json:"sync_ms"`
+	SyncBytes        int64  `json:"sync_bytes"`
+	Equal            bool   `json:"equal"`
+	Live             string `json:"live"` // the host whose copy is the machine
+	Why              string `json:"why"`  // how that is known
+}
+
+// Plan checks a move and says what it would do.
+func (m *Moves) Plan(ctx context.Context, r Request) (Plan, error) {
+	mc, _, err := m.cfg.Fleet.Machines.Get(ctx, r.Machine)
+	if err != nil {
+		return Plan{}, err
+	}
+	to, whyNot, err := m.target(ctx, &mc, r.To)
+	if err != nil {
+		return Plan{}, err
+	}
+	if err := movable(&mc); err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Machine: mc.Name, From: mc.Status.Host, To: to, MemoryMB: mc.Spec.MemoryMiB, WhyNot: whyNot}
+	for _, d := range mc.Spec.Disks {
+		p.DiskMB += d.SizeMiB
+	}
+	for _, s := range m.steps(r) {
+		p.Steps = append(p.Steps, s.Name)
+	}
+	return p, nil
+}
+
+// movable refuses a machine that cannot move now.
+func movable(mc *droveway.Machine) error {
+	switch {
+	case mc.Status.Job != "":
+		return droveway.Errorf(droveway.Conflict, "machine %s is held by job %s: wait for it, or cancel it", mc.Name, mc.Status.Job)
+	case mc.Status.State != droveway.MachineRunning:
+		return droveway.Errorf(droveway.Conflict, "machine %s is %s: only a running machine moves live; start it first", mc.Name, mc.Status.State)
+	}
+	return nil
+}
+
+// target finds the host to move to, or checks the one that was named.
+func (m *Moves) target(ctx context.Context, mc *droveway.Machine, to string) (string, map[string]string, error) {
+	if to != "" && to == mc.Status.Host {
+		return "", nil, droveway.Errorf(droveway.Invalid, "machine %s is on host %s already: name another host", mc.Name, to)
+	}
+	hosts, err := m.cfg.Fleet.Hosts.List(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	need, err := machine.Need(ctx, m.cfg.Fleet, mc)
+	if err != nil {
+		return "", nil, err
+	}
+	need.Host, need.Not = to, []string{mc.Status.Host}
+	return place.Choose(hosts, need)
+}
+
+// Start submits a move. The same request identifier gives the same job.
+func (m *Moves) Start(ctx context.Context, r Request, requestID string) (droveway.Job, error) {
+	opts := job.SubmitOptions{RequestID: requestID}
+	if j, ok, err := m.cfg.Jobs.Find(ctx, Kind, requestID); err != nil || ok {
+		return j, err
+	}
+	if _, err := m.Plan(ctx, r); err != nil {
+		return droveway.Job{}, err
+	}
+	return m.cfg.Jobs.Submit(ctx, Kind, "machine/"+r.Machine, r, opts)
+}
+
+// Kinds is the kinds of job that this package runs.
+func (m *Moves) Kinds() []job.Kind {
+	return []job.Kind{job.Define(Kind, m.define)}
+}
+
+// state is what the steps of a move hand on; it survives a kill of the server.
+type state struct {
+	Source   host.Instance `json:"source"`
+	Target   host.Instance `json:"target"`
+	From     string        `json:"from"`
+	To       string        `json:"to"`
+	Memory   string        `json:"memory"`   // where the target waits for memory
+	Disks    string        `json:"disks"`    // where the source serves its disks
+	Begun    int64         `json:"begun"`    // Unix ms of the request
+	Switched int64         `json:"switched"` // Unix ms at which the guest ran on the target
+	BackAt   uint64        `json:"back_at"`  // token of the instance that came back to the source
+	Result   Result        `json:"result"`
+}
+
+func (s *state) source() host.Ref { return host.Ref{Machine: s.Source.Machine, Token: s.Source.Token} }
+func (s *state) target() host.Ref { return host.Ref{Machine: s.Target.Machine, Token: s.Target.Token} }
+
+// run is one attempt at a move, as its steps see it.
+type run = job.Run[state]
+
+// live says which side is the machine, and why, in the job.
+func live(r *run, host, why string, args ...any) {
+	r.State.Result.Live, r.State.Result.Why = host, fmt.Sprintf(why, args...)
+	r.Result(r.State.Result)
+}
+
+// gone reports whether an answer of a host says that its instance is no more.
+func gone(o host.Observed) bool { return o.Instance == hypervisor.Gone }
