@@ -68,19 +68,26 @@ func setMTU(link netlink.Link, mtu int) error {
 // bridge without an address; and the host's packet filter does not see what the
 // bridge merely passes on.
 func isolate(bridge string) error {
-	settings := []struct{ path, value string }{
-		{"/proc/sys/net/ipv6/conf/" + bridge + "/disable_ipv6", "1"},
-		{"/proc/sys/net/ipv4/conf/" + bridge + "/rp_filter", "1"},
-		{"/proc/sys/net/bridge/bridge-nf-call-iptables", "0"},
-		{"/proc/sys/net/bridge/bridge-nf-call-ip6tables", "0"},
-		{"/proc/sys/net/bridge/bridge-nf-call-arptables", "0"},
-	}
-	for _, s := range settings {
-		err := os.WriteFile(s.path, []byte(s.value), 0)
-		// A setting that is not there belongs to a part the kernel has not got.
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("set %s: %w", s.path, err)
-		}
+	err := set("ipv6/conf/"+bridge+"/disable_ipv6", "1")
+	return errors.Join(err, set("ipv4/conf/"+bridge+"/rp_filter", "1"), Unfiltered())
+}
+
+// Unfiltered lets the bridges of this network namespace pass on frames past its
+// packet filter.
+func Unfiltered() error {
+	return errors.Join(
+		set("bridge/bridge-nf-call-iptables", "0"),
+		set("bridge/bridge-nf-call-ip6tables", "0"),
+		set("bridge/bridge-nf-call-arptables", "0"),
+	)
+}
+
+// set sets a network setting. One that is not there belongs to a part that the
+// kernel has not got.
+func set(setting, value string) error {
+	err := os.WriteFile("/proc/sys/net/"+setting, []byte(value), 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("set net/%s: %w", setting, err)
 	}
 	return nil
 }
