@@ -16,8 +16,16 @@ import (
 // limits bounds a child. The kernel enforces memory and CPU time, we the time.
 type limits struct {
 	memory int64         // bytes of address space
-	cpu    time.Duration // CPU time
+	cpu    time.Duration // CPU time; 0: no limit
 	time   time.Duration // by the clock, for run
+}
+
+// cpuSeconds is the bound as prlimit(1) takes it.
+func (l limits) cpuSeconds() string {
+	if l.cpu == 0 {
+		return "unlimited"
+	}
+	return strconv.FormatInt(int64(l.cpu/time.Second), 10)
 }
 
 const (
@@ -44,7 +52,7 @@ func start(l limits, tool string, args ...string) (*child, error) {
 	// prlimit(1) sets the bounds before the tool runs its first instruction.
 	c.cmd = exec.Command("prlimit", append([]string{
 		"--as=" + strconv.FormatInt(l.memory, 10),
-		"--cpu=" + strconv.FormatInt(int64(l.cpu/time.Second), 10),
+		"--cpu=" + l.cpuSeconds(),
 		"--core=0", "--", path,
 	}, args...)...)
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
