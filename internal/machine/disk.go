@@ -1,0 +1,53 @@
+package machine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/fleet"
+)
+
+const mib = 1 << 20
+
+// disks completes the disks of a new machine: one without a size is as large as
+// its image, in whole MiB. Errors: NotFound names an unknown image, Conflict one
+// that is not ready, Invalid a disk that is smaller than its image.
+func disks(ctx context.Context, f *fleet.Fleet, m *droveway.Machine) ([]droveway.Disk, error) {
+	disks := slices.Clone(m.Spec.Disks)
+	for i := range disks {
+		d := &disks[i]
+		if d.Image == "" {
+			continue
+		}
+		image, _, err := f.Images.Get(ctx, d.Image)
+		if err != nil {
+			return nil, missing(err, "machine %s: disk %s: there is no image %q: import it first", m.Name, d.Name, d.Image)
+		}
+		if err := fit(m.Name, d, &image); err != nil {
+			return nil, err
+		}
+	}
+	return disks, nil
+}
+
+func fit(machine string, d *droveway.Disk, image *droveway.Image) error {
+	size := (image.Size + mib - 1) / mib
+	switch {
+	case image.State != droveway.ImageReady:
+		return droveway.Errorf(droveway.Conflict, "machine %s: disk %s: image %s is %s: wait until it is ready", machine, d.Name, image.Name, image.State)
+	case d.SizeMiB == 0:
+		d.SizeMiB = size
+	case d.SizeMiB < size:
+		return droveway.Errorf(droveway.Invalid, "machine %s: disk %s of %d MiB is smaller than image %s, which has %d MiB: give that much, or 0", machine, d.Name, d.SizeMiB, image.Name, size)
+	}
+	return nil
+}
+
+// missing gives an error of kind NotFound a better message.
+func missing(err error, format string, args ...any) error {
+	if droveway.Is(err, droveway.NotFound) {
+		return droveway.Errorf(droveway.NotFound, format, args...)
+	}
+	return err
+}
