@@ -1,0 +1,121 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/droveway/droveway"
+)
+
+// Before the point of no return is done, a step is tried this often.
+const maxAttempts = 10
+
+const (
+	retryMin = 100 * time.Millisecond
+	retryMax = 5 * time.Second
+)
+
+// Journal makes a record durable.
+type Journal interface {
+	// Save writes the record. If a cancel was asked for since the record was
+	// last written, it sets rec.Job.Cancel, writes nothing and returns
+	// ErrCancelled; the next Save writes.
+	Save(ctx context.Context, rec *Record) error
+}
+
+// Env is what a job runs in.
+type Env struct {
+	Journal Journal
+	Asked   <-chan struct{}                       // closed when a cancel is asked for; may be nil
+	Log     *slog.Logger                          // has the key job
+	Retry   func(attempt int) time.Duration       // the wait after an attempt; nil: 100 ms to 5 s
+	Changed func(Record)                          // after state or step has changed; may be nil
+	Timed   func(step string, took time.Duration) // after a Do or Undo; may be nil
+}
+
+func (e *Env) fill() {
+	if e.Retry == nil {
+		e.Retry = retryDelay
+	}
+	if e.Changed == nil {
+		e.Changed = func(Record) {}
+	}
+	if e.Timed == nil {
+		e.Timed = func(string, time.Duration) {}
+	}
+}
+
+// Execute goes on with a job until it has ended; then it returns nil. Any other
+// return (the end of ctx, a journal that cannot be written) leaves the job for
+// another Execute.
+func Execute[S any](ctx context.Context, rec *Record, steps []Step[S], env Env) error {
+	x := &execution[S]{rec: rec, steps: steps, env: env}
+	x.env.fill()
+	if len(rec.State) > 0 {
+		if err := json.Unmarshal(rec.State, &x.state); err != nil {
+			return droveway.Errorf(droveway.Internal, "state of job %s cannot be read: %w", rec.Job.Name, err)
+		}
+	}
+	x.ctx, x.abort = context.WithCancelCause(ctx)
+	defer x.abort(nil)
+	x.forward, x.stop = context.WithCancelCause(x.ctx)
+	defer x.stop(nil)
+	if rec.Job.Cancel {
+		x.stop(ErrCancelled)
+	}
+	go x.heed(x.forward)
+	return x.loop()
+}
+
+func retryDelay(attempt int) time.Duration {
+	return min(retryMin<<min(attempt-1, 10), retryMax)
+}
+
+// execution is one Execute under way.
+type execution[S any] struct {
+	ctx     context.Context         // ends with Execute's, or when the journal cannot be written
+	abort   context.CancelCauseFunc // ends ctx
+	forward context.Context         // of steps that a cancel may interrupt
+	stop    context.CancelCauseFunc // ends forward
+	steps   []Step[S]
+	env     Env
+
+	mu         sync.Mutex // steps may call their Run from several goroutines
+	rec        *Record
+	state      S
+	progressed time.Time
+}
+
+// heed waits for a cancel.
+func (x *execution[S]) heed(forward context.Context) {
+	select {
+	case <-x.env.Asked: // never, if nil
+		x.stop(ErrCancelled)
+	case <-forward.Done():
+	}
+}
+
+func (x *execution[S]) cancelled() bool {
+	return errors.Is(context.Cause(x.forward), ErrCancelled)
+}
+
+func (x *execution[S]) loop() error {
+	for {
+		var err error
+		switch x.rec.Job.State {
+		case droveway.JobPending, droveway.JobRunning:
+			err = x.advance()
+		case droveway.JobUnwinding:
+			err = x.retreat()
+		default:
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/droveway/droveway"
+)
+
+// progressEvery bounds how often progress is written: it is for people to see.
+const progressEvery = 200 * time.Millisecond
+
+// Run is a job as its steps see it. State belongs to the step that runs; the
+// methods may be called from any goroutine of it.
+type Run[S any] struct {
+	// State is kept in the journal: written at the end of each step and by Save.
+	// A step that must remember something before it acts calls Save in between.
+	State *S
+	Job   string       // the job's name
+	Log   *slog.Logger // has the keys job and step
+	x     *execution[S]
+}
+
+// Save writes State into the journal now.
+func (r *Run[S]) Save(ctx context.Context) error {
+	r.x.mu.Lock()
+	defer r.x.mu.Unlock()
+	return r.x.save(ctx)
+}
+
+// Progress tells how far the step is. It may be called often: it is written five
+// times a second at most.
+func (r *Run[S]) Progress(p droveway.Progress) {
+	x := r.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.rec.Job.Progress = &p
+	if time.Since(x.progressed) < progressEvery {
+		return
+	}
+	x.progressed = time.Now()
+	// State is not written: the step may be in the midst of changing it.
+	if err := x.write(x.ctx); err != nil && x.ctx.Err() == nil {
+		r.Log.Warn("progress was not written", "error", err)
+	}
+}
+
+// Cancelled reports whether a cancel was asked for; the step's context has ended
+// then, unless the point of no return has begun.
+func (r *Run[S]) Cancelled() bool { return r.x.cancelled() }
+
+// Passed reports whether the point of no return is done.
+func (r *Run[S]) Passed() bool {
+	r.x.mu.Lock()
+	defer r.x.mu.Unlock()
+	return r.x.rec.passed()
+}
+
+// Result sets the result of the job, written with State. It fails if v is not
+// fit for JSON.
+func (r *Run[S]) Result(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return Permanent(droveway.Errorf(droveway.Internal, "encode the result of job %s: %w", r.Job, err))
+	}
+	r.x.mu.Lock()
+	defer r.x.mu.Unlock()
+	r.x.rec.Job.Result = b
+	return nil
+}

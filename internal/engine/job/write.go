@@ -1,0 +1,106 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"runtime/debug"
+	"time"
+
+	"github.com/droveway/droveway"
+)
+
+// change changes state or step and writes the record by way of write. The caller
+// holds mu.
+func (x *execution[S]) change(change func(*droveway.Job), write func(context.Context) error) error {
+	j := &x.rec.Job
+	change(j)
+	j.Progress, j.Retry = nil, ""
+	x.rec.Changes++
+	return x.with(x.ctx, write)
+}
+
+// told passes a change on to Env.Changed once it is written.
+func (x *execution[S]) told(err error) error {
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	rec := *x.rec
+	x.mu.Unlock()
+	x.env.Changed(rec)
+	return nil
+}
+
+func ended(j *droveway.Job, state droveway.JobState) {
+	j.State, j.Step, j.Ended = state, "", time.Now().UTC()
+}
+
+// save writes the record with the present state. The caller holds mu.
+func (x *execution[S]) save(ctx context.Context) error { return x.with(ctx, x.write) }
+
+func (x *execution[S]) with(ctx context.Context, write func(context.Context) error) error {
+	b, err := json.Marshal(x.state)
+	if err != nil {
+		return droveway.Errorf(droveway.Internal, "encode the state of job %s: %w", x.rec.Job.Name, err)
+	}
+	x.rec.State = b
+	return write(ctx)
+}
+
+// write writes the record with the state last saved, whether or not a cancel
+// came in between. The caller holds mu.
+func (x *execution[S]) write(ctx context.Context) error {
+	err := x.try(ctx)
+	if errors.Is(err, ErrCancelled) {
+		return x.try(ctx)
+	}
+	return err
+}
+
+func (x *execution[S]) try(ctx context.Context) error {
+	err := x.env.Journal.Save(ctx, x.rec)
+	switch {
+	case errors.Is(err, ErrCancelled):
+		x.stop(ErrCancelled)
+	case err != nil && ctx.Err() == nil:
+		// Without a journal nothing more may be done, whatever the step makes
+		// of the error.
+		x.abort(err)
+	}
+	return err
+}
+
+// call calls a Do or an Undo. A panic is an Internal error: one defective step
+// must not take down all other jobs.
+func (x *execution[S]) call(ctx context.Context, step string, fn func(context.Context, *Run[S]) error) (err error) {
+	log := x.env.Log.With("step", step)
+	defer func(begun time.Time) {
+		x.env.Timed(step, time.Since(begun))
+		if p := recover(); p != nil {
+			log.Error("a step failed by a defect", "panic", p, "stack", string(debug.Stack()))
+			err = droveway.Errorf(droveway.Internal, "a defect: %v", p)
+		}
+	}(time.Now())
+	return fn(ctx, &Run[S]{State: &x.state, Job: x.rec.Job.Name, Log: log, x: x})
+}
+
+// retry notes why a step is to be tried again, and waits.
+func (x *execution[S]) retry(ctx context.Context, step string, failure error, attempt int) error {
+	x.env.Log.Warn("a step will be tried again", "step", step, "attempt", attempt, "error", failure)
+	x.mu.Lock()
+	x.rec.Job.Retry = failure.Error()
+	err := x.save(x.ctx)
+	x.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(x.env.Retry(attempt)):
+	}
+	if x.ctx.Err() != nil {
+		return context.Cause(x.ctx)
+	}
+	return nil
+}
