@@ -34,11 +34,11 @@ type Job struct {
 	Subject  string          `json:"subject"` // the object it works on, as "machine/web-1"
 	State    JobState        `json:"state"`
 	Step     string          `json:"step,omitempty"`
-	Steps    []string        `json:"steps"`           // all of them, in order
-	Done     []string        `json:"done"`            // the finished ones
+	Steps    []string        `json:"steps"` // all of them, in order
+	Done     []string        `json:"done"`  // the finished ones
 	Progress *Progress       `json:"progress,omitempty"`
 	Error    string          `json:"error,omitempty"`
-	Retry    string          `json:"retry,omitempty"`  // why the step is being tried again
+	Retry    string          `json:"retry,omitempty"` // why the step is being tried again
 	Args     json.RawMessage `json:"args,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"` // what the job found out; its shape belongs to the kind
 	Cancel   bool            `json:"cancel,omitempty"` // somebody asked for an end

@@ -61,7 +61,7 @@ type Disk struct {
 // wherever it runs.
 type NIC struct {
 	Network string     `json:"network"`
-	MAC     string     `json:"mac,omitempty"`     // given by the server when empty
+	MAC     string     `json:"mac,omitempty"`    // given by the server when empty
 	Address netip.Addr `json:"address,omitzero"` // given by the server when zero
 }
 
