@@ -1,12 +1,14 @@
 package network
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
+	"unicode"
 
 	"github.com/droveway/droveway"
-	"github.com/goccy/go-yaml"
 )
 
 // SeedConfig is what a guest learns at its boot.
@@ -42,11 +44,16 @@ func Seed(w io.Writer, c SeedConfig) error {
 	if err := droveway.ValidName("machine", c.Machine); err != nil {
 		return err
 	}
-	meta, err := yaml.Marshal(c.metaData())
+	if err := c.validText(); err != nil {
+		return err
+	}
+	// YAML takes JSON, and in JSON a text stays a text: unquoted, cloud-init's
+	// parser makes a number to the base 60 of a MAC like 52:54:00:00:00:01.
+	meta, err := json.Marshal(c.metaData())
 	if err != nil {
 		return fmt.Errorf("meta-data of machine %s: %w", c.Machine, err)
 	}
-	network, err := yaml.Marshal(c.networkConfig())
+	network, err := json.Marshal(c.networkConfig())
 	if err != nil {
 		return fmt.Errorf("network-config of machine %s: %w", c.Machine, err)
 	}
@@ -61,10 +68,23 @@ func Seed(w io.Writer, c SeedConfig) error {
 	})
 }
 
+// validText refuses control characters, which YAML does not allow even quoted.
+func (c SeedConfig) validText() error {
+	if strings.ContainsFunc(c.InstanceID, unicode.IsControl) {
+		return droveway.Errorf(droveway.Invalid, "machine %s: instance id %q has control characters", c.Machine, c.InstanceID)
+	}
+	for _, key := range c.SSHKeys {
+		if strings.ContainsFunc(key, unicode.IsControl) {
+			return droveway.Errorf(droveway.Invalid, "machine %s: SSH key %q has line breaks or control characters: give one line for each key", c.Machine, key)
+		}
+	}
+	return nil
+}
+
 type metaData struct {
-	InstanceID string   `yaml:"instance-id"`
-	Hostname   string   `yaml:"local-hostname"`
-	PublicKeys []string `yaml:"public-keys,omitempty"`
+	InstanceID string   `json:"instance-id"`
+	Hostname   string   `json:"local-hostname"`
+	PublicKeys []string `json:"public-keys,omitempty"`
 }
 
 func (c SeedConfig) metaData() metaData {
@@ -73,21 +93,21 @@ func (c SeedConfig) metaData() metaData {
 
 // NetworkConfig is cloud-init's network configuration, version 2.
 type NetworkConfig struct {
-	Version   int                 `yaml:"version"`
-	Ethernets map[string]Ethernet `yaml:"ethernets"`
+	Version   int                 `json:"version"`
+	Ethernets map[string]Ethernet `json:"ethernets"`
 }
 
 // Ethernet is one network card in a NetworkConfig.
 type Ethernet struct {
-	Match     Match    `yaml:"match"`
-	Addresses []string `yaml:"addresses"`
-	Gateway4  string   `yaml:"gateway4,omitempty"`
-	MTU       int      `yaml:"mtu,omitempty"`
+	Match     Match    `json:"match"`
+	Addresses []string `json:"addresses"`
+	Gateway4  string   `json:"gateway4,omitempty"`
+	MTU       int      `json:"mtu,omitempty"`
 }
 
 // Match says which card an Ethernet is about.
 type Match struct {
-	MACAddress string `yaml:"macaddress"`
+	MACAddress string `json:"macaddress"`
 }
 
 func (c SeedConfig) networkConfig() NetworkConfig {

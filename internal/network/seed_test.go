@@ -2,6 +2,7 @@ package network
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/netip"
 	"strings"
@@ -71,7 +72,7 @@ func TestSeedHoldsWhatTheGuestNeeds(t *testing.T) {
 		t.Error(d)
 	}
 	var network NetworkConfig
-	if err := yaml.Unmarshal([]byte(files["network-config"]), &network); err != nil {
+	if err := json.Unmarshal([]byte(files["network-config"]), &network); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(NetworkConfig{Version: 2, Ethernets: map[string]Ethernet{"net0": {
@@ -93,16 +94,41 @@ func TestSeedWithoutUserDataIsAnEmptyCloudConfig(t *testing.T) {
 func TestSeedKeepsHostileTextInItsPlace(t *testing.T) {
 	t.Parallel()
 	for _, hostile := range []string{
-		"a: b\nusers: [root]", "x'\"\n- y", "&anchor *alias", "!!python/object:os.system x", "{", "# comment", "\u2028\x07tail", "yes", "1e3", "",
+		"a: b, users: [root]", `x'" - y\`, "&anchor *alias", "!!python/object:os.system x", "{", "# comment", "\u2028tail", "yes", "1e3", "1:20", "",
 	} {
 		_, files := readSeed(t, SeedConfig{Machine: "web-1", InstanceID: hostile, SSHKeys: []string{hostile}})
-		var meta metaData
+		var meta map[string]any
 		if err := yaml.Unmarshal([]byte(files["meta-data"]), &meta); err != nil {
 			t.Errorf("%q makes meta-data unreadable: %v\n%s", hostile, err, files["meta-data"])
 			continue
 		}
-		if d := cmp.Diff(metaData{InstanceID: hostile, Hostname: "web-1", PublicKeys: []string{hostile}}, meta); d != "" {
+		want := map[string]any{"instance-id": hostile, "local-hostname": "web-1", "public-keys": []any{hostile}}
+		if d := cmp.Diff(want, meta); d != "" {
 			t.Errorf("%q does not come back: %s", hostile, d)
+		}
+	}
+}
+
+// YAML 1.1, which cloud-init reads, takes digits with colons for a number.
+func TestSeedQuotesEveryText(t *testing.T) {
+	t.Parallel()
+	_, files := readSeed(t, SeedConfig{Machine: "1", InstanceID: "1", NICs: []SeedNIC{{MAC: "52:54:00:00:00:01"}}})
+	for file, text := range map[string]string{"network-config": `"52:54:00:00:00:01"`, "meta-data": `"local-hostname":"1"`} {
+		if !strings.Contains(files[file], text) {
+			t.Errorf("%s has not got %s: %s", file, text, files[file])
+		}
+	}
+}
+
+func TestSeedRefusesControlCharacters(t *testing.T) {
+	t.Parallel()
+	for _, c := range []SeedConfig{
+		{Machine: "web-1", InstanceID: "a\nb: c"},
+		{Machine: "web-1", SSHKeys: []string{"ssh-ed25519 AAAA\nusers: [root]"}},
+		{Machine: "web-1", SSHKeys: []string{"ssh-ed25519 AAAA \x7f"}},
+	} {
+		if err := Seed(io.Discard, c); !droveway.Is(err, droveway.Invalid) {
+			t.Errorf("%+v: %v: want a refusal of kind invalid", c, err)
 		}
 	}
 }
