@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -45,10 +44,9 @@ func (c *Client) MoveMachine(ctx context.Context, name string, m MoveRequest, r 
 	return c.start(ctx, call{method: http.MethodPost, path: []string{"v1", "machines", name, "move"}, in: m}, r)
 }
 
-// PlanMove tells what a move would do, and changes nothing. The plan is JSON
-// whose members are for people to read.
-func (c *Client) PlanMove(ctx context.Context, name string, m MoveRequest) (json.RawMessage, error) {
-	var out json.RawMessage
+// PlanMove tells what a move would do, and changes nothing.
+func (c *Client) PlanMove(ctx context.Context, name string, m MoveRequest) (MovePlan, error) {
+	var out MovePlan
 	err := c.run(ctx, call{method: http.MethodPost, path: []string{"v1", "machines", name, "move", "plan"}, in: m}, &out)
 	return out, err
 }

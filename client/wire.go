@@ -30,6 +30,17 @@ type MoveRequest struct {
 	SyncRate int64  `json:"sync_rate,omitempty" minimum:"0" doc:"Bound of the disk copy in bytes a second; 0: none"`
 }
 
+// MovePlan is what a move would do.
+type MovePlan struct {
+	Machine   string            `json:"machine"`
+	From      string            `json:"from"`
+	To        string            `json:"to"`
+	MemoryMiB int64             `json:"memory_mib"`        // goes before the machine runs at its new place
+	DiskMiB   int64             `json:"disk_mib"`          // follows afterwards
+	WhyNot    map[string]string `json:"why_not,omitempty"` // hosts that cannot take it, and why
+	Steps     []string          `json:"steps"`
+}
+
 // MoveResult is the Result of a job of kind machine-move. Times are in
 // milliseconds.
 type MoveResult struct {

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,18 +55,25 @@ func (a *app) plan(r run, m client.MoveRequest) error {
 	if err != nil {
 		return err
 	}
-	return a.encodeFor(p)
+	return printOne(a, p, planColumns)
 }
 
-// encodeFor prints a value whose shape the command line does not know: as YAML
-// for people.
-func (a *app) encodeFor(v any) error {
-	if a.output != "table" {
-		return a.encode(v)
+var planColumns = []column[client.MovePlan]{
+	{title: "machine", value: func(p client.MovePlan) string { return p.Machine }},
+	{title: "from", value: func(p client.MovePlan) string { return p.From }},
+	{title: "to", value: func(p client.MovePlan) string { return p.To }},
+	{title: "memory, before the switch", value: func(p client.MovePlan) string { return mibText(p.MemoryMiB) }},
+	{title: "disks, after it", value: func(p client.MovePlan) string { return mibText(p.DiskMiB) }},
+	{title: "steps", value: func(p client.MovePlan) string { return strings.Join(p.Steps, " ") }},
+	{title: "other hosts", value: whyNot, wide: true},
+}
+
+func whyNot(p client.MovePlan) string {
+	var out []string
+	for _, h := range slices.Sorted(maps.Keys(p.WhyNot)) {
+		out = append(out, h+": "+p.WhyNot[h])
 	}
-	people := *a
-	people.output = "yaml"
-	return people.encode(v)
+	return strings.Join(out, "; ")
 }
 
 // abort cancels the move that holds the machine.

@@ -1,0 +1,134 @@
+package httpapi
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/fleet"
+	"github.com/droveway/droveway/internal/host"
+	"github.com/droveway/droveway/internal/migrate"
+)
+
+// Machines makes machines and changes them, each by a job.
+type Machines interface {
+	Create(ctx context.Context, m droveway.Machine, requestID string) (droveway.Job, error)
+	Start(ctx context.Context, name, requestID string) (droveway.Job, error)
+	Stop(ctx context.Context, name string, grace time.Duration, requestID string) (droveway.Job, error)
+	Remove(ctx context.Context, name, requestID string) (droveway.Job, error)
+}
+
+// Moves moves machines.
+type Moves interface {
+	Plan(ctx context.Context, r migrate.Request) (migrate.Plan, error)
+	Start(ctx context.Context, r migrate.Request, requestID string) (droveway.Job, error)
+}
+
+// Jobs knows the jobs.
+type Jobs interface {
+	Get(ctx context.Context, name string) (droveway.Job, error)
+	List(ctx context.Context) ([]droveway.Job, error)
+	Cancel(ctx context.Context, name string) error
+	Watch(ctx context.Context, name string, fn func(droveway.Job) error) error
+}
+
+// Images keeps the bytes of images.
+type Images interface {
+	Import(ctx context.Context, name string, from io.Reader, progress func(int64)) (droveway.Image, error)
+	Open(name string) (*os.File, droveway.Image, error)
+	List() ([]droveway.Image, error)
+	Remove(name string) error
+}
+
+// Events is the record of what happens.
+type Events interface {
+	Publish(ctx context.Context, e droveway.Event) error
+	Events(ctx context.Context, since uint64, fn func(seq uint64, e droveway.Event) error) error
+}
+
+// Consoles reads the logs of serial consoles.
+type Consoles interface {
+	Console(ctx context.Context, hostName string, r host.Console) (host.ConsoleData, error)
+}
+
+// Registrar gives a joining host its identities.
+type Registrar interface {
+	CA() []byte
+	Sign(csrPEM []byte, name string, addrs []string) (certPEM []byte, err error)
+	HostCredentials(host, nkeyPublic string) (jwt string, err error)
+	URL() string // of the bus
+}
+
+// Config is what the API stands on.
+type Config struct {
+	Fleet     *fleet.Fleet
+	Machines  Machines
+	Moves     Moves
+	Jobs      Jobs
+	Images    Images
+	Events    Events
+	Consoles  Consoles
+	Registrar Registrar
+	Version   string
+	Log       *slog.Logger
+	Metrics   *prometheus.Registry
+}
+
+// API is the HTTP API.
+type API struct {
+	cfg      Config
+	huma     huma.API
+	mux      *http.ServeMux
+	metrics  *metrics
+	stopping chan struct{} // closed when streams are to end
+	networks sync.Mutex    // one network is made at a time: they must not share a VNI
+}
+
+// bodyMax bounds every request but the upload of an image, in bytes.
+const bodyMax = 1 << 20
+
+// New makes the API; it serves nothing yet.
+func New(cfg Config) *API {
+	a := &API{cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(cfg.Metrics), stopping: make(chan struct{})}
+	conf := huma.DefaultConfig("Droveway", cfg.Version)
+	conf.Info.Description = "Moves machines without stopping them."
+	conf.DocsPath, conf.SchemasPath, conf.CreateHooks = "", "", nil
+	conf.RejectUnknownQueryParameters = true
+	conf.Transformers = []huma.Transformer{asProblem}
+	conf.Components.SecuritySchemes = map[string]*huma.SecurityScheme{bearer: {Type: "http", Scheme: "bearer"}}
+	a.huma = humago.New(a.mux, conf)
+	a.routes()
+	return a
+}
+
+func (a *API) routes() {
+	a.hostRoutes()
+	a.imageRoutes()
+	a.machineRoutes()
+	a.networkRoutes()
+	a.jobRoutes()
+	a.eventRoutes()
+	a.joinRoutes()
+	a.plainRoutes()
+}
+
+// Handler is the whole API.
+func (a *API) Handler() http.Handler { return a.recovered(a.mux) }
+
+// publish tells what the API itself has done. The deed is done, so a record
+// that cannot be kept is only logged.
+func (a *API) publish(ctx context.Context, kind, subject string) {
+	e := droveway.Event{Type: kind, Subject: subject, Source: "server"}
+	if err := a.cfg.Events.Publish(context.WithoutCancel(ctx), e); err != nil {
+		a.cfg.Log.Warn("event not recorded", "type", kind, "subject", subject, "error", err)
+	}
+}

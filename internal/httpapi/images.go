@@ -1,0 +1,179 @@
+package httpapi
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/client"
+)
+
+// Upload is the input of import-image. Its body is not read by the framework,
+// which would keep it in memory.
+type Upload struct {
+	Named
+	Size int64 `query:"size" minimum:"0" doc:"Bytes of the file: an upload that was cut short is refused"`
+	body io.Reader
+}
+
+// Resolve takes the body.
+func (u *Upload) Resolve(ctx huma.Context) []error {
+	u.body = ctx.BodyReader()
+	return nil
+}
+
+func (a *API) imageRoutes() {
+	route(a, admins, op("list-images", http.MethodGet, "/v1/images", "List the images"), func(ctx context.Context, _ *Nothing) (*reply[client.List[droveway.Image]], error) {
+		return answerList(a.cfg.Fleet.Images.List(ctx))
+	})
+	route(a, admins, op("get-image", http.MethodGet, "/v1/images/{name}", "Show an image"), func(ctx context.Context, in *Named) (*reply[droveway.Image], error) {
+		i, _, err := a.cfg.Fleet.Images.Get(ctx, in.Name)
+		return answer(i, err)
+	})
+	binary := map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}
+	up := withStatus(op("import-image", http.MethodPut, "/v1/images/{name}", "Upload an image, raw or qcow2"), http.StatusCreated)
+	up.RequestBody = &huma.RequestBody{Required: true, Content: binary}
+	up.Metadata = map[string]any{streams: true}
+	route(a, admins, up, a.importImage)
+	down := op("get-image-content", http.MethodGet, "/v1/images/{name}/content", "Download an image, whole or a range of it")
+	down.Metadata = map[string]any{streams: true}
+	down.Responses = map[string]*huma.Response{"200": {Description: "The file", Content: binary}, "206": {Description: "A part of it", Content: binary}}
+	route(a, agents, down, a.imageContent)
+	route(a, admins, op("delete-image", http.MethodDelete, "/v1/images/{name}", "Remove an image that no machine is being made from"), a.deleteImage)
+}
+
+func (a *API) importImage(ctx context.Context, in *Upload) (*reply[droveway.Image], error) {
+	if err := droveway.ValidName("image", in.Name); err != nil {
+		return nil, err
+	}
+	begun := droveway.Image{Meta: droveway.Meta{Name: in.Name, Created: time.Now().UTC()}, State: droveway.ImageImporting}
+	if err := a.cfg.Fleet.Images.Create(ctx, in.Name, begun); err != nil {
+		return nil, err
+	}
+	img, err := a.cfg.Images.Import(ctx, in.Name, &sized{Reader: in.body, name: in.Name, want: in.Size}, nil)
+	after := context.WithoutCancel(ctx)
+	if err != nil {
+		if again := a.cfg.Fleet.Images.Delete(after, in.Name); again != nil {
+			a.cfg.Log.Warn("an import that failed is still in the table", "image", in.Name, "error", again)
+		}
+		return nil, err
+	}
+	img, err = a.cfg.Fleet.Images.Update(after, in.Name, func(i *droveway.Image) error { *i = img; return nil })
+	if err == nil {
+		a.publish(ctx, "image.ready", "image/"+in.Name)
+	}
+	return answer(img, err)
+}
+
+// sized fails at the end of a stream that is not as long as was said.
+type sized struct {
+	io.Reader
+	name       string
+	want, have int64
+}
+
+func (s *sized) Read(b []byte) (int, error) {
+	n, err := s.Reader.Read(b)
+	s.have += int64(n)
+	if err == io.EOF && s.want > 0 && s.have != s.want {
+		return n, droveway.Errorf(droveway.Invalid, "the upload of %s ended after %d of %d bytes: send it again", s.name, s.have, s.want)
+	}
+	return n, err
+}
+
+// imageContent serves ranges as of RFC 9110, section 14. The tag is the hash:
+// a download that goes on cannot mix two images.
+func (a *API) imageContent(_ context.Context, in *Named) (*huma.StreamResponse, error) {
+	f, img, err := a.cfg.Images.Open(in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		defer f.Close()
+		r, w := humago.Unwrap(ctx)
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Header().Set("ETag", `"`+img.SHA256+`"`)
+		http.ServeContent(w, r, "", img.Created, f)
+	}}, nil
+}
+
+func (a *API) deleteImage(ctx context.Context, in *Named) (*struct{}, error) {
+	img, _, err := a.cfg.Fleet.Images.Get(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	if img.State == droveway.ImageImporting {
+		return nil, droveway.Errorf(droveway.Conflict, "image %s is being imported: wait for it", in.Name)
+	}
+	machines, err := a.cfg.Fleet.Machines.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range machines {
+		if beingMade(&machines[i]) && usesImage(&machines[i], in.Name) {
+			return nil, droveway.Errorf(droveway.Conflict, "machine %s is being made from image %s: wait for it, or cancel its job %s", machines[i].Name, in.Name, machines[i].Status.Job)
+		}
+	}
+	// The file first: what is left after a kill is an entry that Recover removes.
+	if err := a.cfg.Images.Remove(in.Name); err != nil {
+		return nil, err
+	}
+	if err := a.cfg.Fleet.Images.Delete(ctx, in.Name); err != nil {
+		return nil, err
+	}
+	a.publish(ctx, "image.removed", "image/"+in.Name)
+	return nil, nil
+}
+
+func beingMade(m *droveway.Machine) bool {
+	return slices.Contains([]droveway.MachineState{droveway.MachinePending, droveway.MachinePlaced, droveway.MachineDefining}, m.Status.State)
+}
+
+func usesImage(m *droveway.Machine, image string) bool {
+	return slices.ContainsFunc(m.Spec.Disks, func(d droveway.Disk) bool { return d.Image == image })
+}
+
+// Recover makes the table of images agree with the library, after a server that
+// was killed in between: call it before serving.
+func (a *API) Recover(ctx context.Context) error {
+	kept, err := a.cfg.Images.List()
+	if err != nil {
+		return err
+	}
+	have := map[string]bool{}
+	for _, img := range kept {
+		have[img.Name] = true
+		if err := a.record(ctx, img); err != nil {
+			return err
+		}
+	}
+	listed, err := a.cfg.Fleet.Images.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, img := range listed {
+		if have[img.Name] {
+			continue
+		}
+		a.cfg.Log.Info("an image that is not whole is forgotten", "image", img.Name)
+		if err := a.cfg.Fleet.Images.Delete(ctx, img.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *API) record(ctx context.Context, img droveway.Image) error {
+	err := a.cfg.Fleet.Images.Create(ctx, img.Name, img)
+	if !droveway.Is(err, droveway.Exists) {
+		return err
+	}
+	_, err = a.cfg.Fleet.Images.Update(ctx, img.Name, func(i *droveway.Image) error { *i = img; return nil })
+	return err
+}
