@@ -51,6 +51,13 @@ func (r *Run[S]) Progress(p droveway.Progress) {
 // then, unless the point of no return has begun.
 func (r *Run[S]) Cancelled() bool { return r.x.cancelled() }
 
+// Submitted is when the job was asked for.
+func (r *Run[S]) Submitted() time.Time {
+	r.x.mu.Lock()
+	defer r.x.mu.Unlock()
+	return r.x.rec.Job.Created
+}
+
 // Passed reports whether the point of no return is done.
 func (r *Run[S]) Passed() bool {
 	r.x.mu.Lock()

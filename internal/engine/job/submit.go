@@ -79,6 +79,19 @@ func jobName(kind, request string) string {
 	return kind + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:10]))
 }
 
+// Find looks for the job that an earlier Submit made for a request. An empty
+// identifier finds none.
+func (m *Manager) Find(ctx context.Context, kind, requestID string) (droveway.Job, bool, error) {
+	if requestID == "" {
+		return droveway.Job{}, false, nil
+	}
+	j, err := m.Get(ctx, jobName(kind, requestID))
+	if droveway.Is(err, droveway.NotFound) {
+		return j, false, nil
+	}
+	return j, err == nil, err
+}
+
 // Cancel asks a job to undo what it has done and end. It returns before that has
 // happened. A job that has ended, or whose point of no return has begun, is
 // Conflict.
