@@ -1,0 +1,70 @@
+package tinyimage
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+)
+
+const bootConfig = `DEFAULT guest
+PROMPT 0
+LABEL guest
+  KERNEL vmlinuz
+  APPEND initrd=initrd console=ttyS0 quiet panic=1 mitigations=off random.trust_cpu=on
+`
+
+// bootPartition makes the FAT file system that SYSLINUX boots from, with mtools,
+// which need no mount.
+func bootPartition(ctx context.Context, k kernel, guest, work string) (string, error) {
+	initrd := filepath.Join(work, "initrd")
+	if err := writeInitrd(initrd, k, guest); err != nil {
+		return "", fmt.Errorf("initramfs of the tiny image: %w", err)
+	}
+	config := filepath.Join(work, "syslinux.cfg")
+	if err := os.WriteFile(config, []byte(bootConfig), 0o644); err != nil {
+		return "", fmt.Errorf("boot configuration of the tiny image: %w", err)
+	}
+	fat := filepath.Join(work, "boot.fat")
+	sectors := strconv.Itoa(bootMiB << 20 / sector)
+	start := strconv.Itoa(bootStartMiB << 20 / sector)
+	commands := [][]string{
+		{"mformat", "-C", "-i", fat, "-T", sectors, "-h", "64", "-s", "32", "-H", start, "::"},
+		{"mcopy", "-i", fat, k.image, "::vmlinuz"},
+		{"mcopy", "-i", fat, initrd, "::initrd"},
+		{"mcopy", "-i", fat, config, "::syslinux.cfg"},
+		{"syslinux", "--install", fat},
+	}
+	for _, c := range commands {
+		cmd := exec.CommandContext(ctx, c[0], c[1:]...)
+		cmd.Env = append(os.Environ(), "MTOOLS_SKIP_CHECK=1", "TMPDIR="+work)
+		if err := run(cmd); err != nil {
+			return "", fmt.Errorf("boot partition of the tiny image: %w", err)
+		}
+	}
+	return fat, nil
+}
+
+func writeInitrd(path string, k kernel, guest string) error {
+	order, err := k.load(modules)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	a := newArchive(f)
+	a.dir("modules")
+	for i, m := range order {
+		a.file(fmt.Sprintf("modules/%02d-%s", i, filepath.Base(m)), m, 0o644)
+	}
+	a.file("init", guest, 0o755)
+	if err := a.close(); err != nil {
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,123 @@
+package tinyimage
+
+import (
+	"bufio"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// The disk has a DOS partition table: the boot partition, and one for records
+// that takes the rest.
+const (
+	sector       = 512
+	bootStartMiB = 1
+	bootMiB      = 32
+
+	// Signature marks the disk, at SignatureAt in its first sector.
+	Signature   = "DWTG"
+	SignatureAt = 440
+
+	// RecordPartition is the number of the partition for records.
+	RecordPartition = 2
+)
+
+// RecordOffset is where the records' partition begins, in bytes. It reaches to
+// the end of the disk.
+const RecordOffset = (bootStartMiB + bootMiB) << 20
+
+const (
+	bootCodePath = "/usr/lib/syslinux/mbr/mbr.bin"
+	typeFAT      = 0x0e // FAT16 with linear addresses
+	typeData     = 0xda // no file system
+)
+
+func writeDisk(path, boot string, sizeMiB int64, filled bool) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("make tiny image: %w", err)
+	}
+	err = writeParts(f, boot, sizeMiB<<20, filled)
+	if err == nil {
+		// A benchmark must not run while the kernel still writes this out.
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("make tiny image: %w", err)
+	}
+	return nil
+}
+
+func writeParts(f *os.File, boot string, size int64, filled bool) error {
+	if err := f.Truncate(size); err != nil {
+		return err
+	}
+	first, err := bootSector(size)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(first, 0); err != nil {
+		return err
+	}
+	fat, err := os.ReadFile(boot)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(fat, bootStartMiB<<20); err != nil || !filled {
+		return err
+	}
+	w := bufio.NewWriterSize(io.NewOffsetWriter(f, RecordOffset), 1<<20)
+	if _, err := io.CopyN(w, noise(), size-RecordOffset); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// bootSector is the first sector: SYSLINUX's boot code, the signature and the
+// partition table.
+func bootSector(size int64) ([]byte, error) {
+	code, err := os.ReadFile(bootCodePath)
+	if err != nil {
+		return nil, fmt.Errorf("boot code (Debian package syslinux-common): %w", err)
+	}
+	s := make([]byte, sector)
+	copy(s[:SignatureAt], code)
+	copy(s[SignatureAt:], Signature)
+	const table, entry = 446, 16
+	partition(s[table:], 0x80, typeFAT, bootStartMiB<<20, bootMiB<<20)
+	partition(s[table+entry:], 0, typeData, RecordOffset, size-RecordOffset)
+	copy(s[sector-2:], "\x55\xaa")
+	return s, nil
+}
+
+// partition writes an entry of the table; start and size are bytes. Cylinders
+// and heads are left out, for nothing has read them since disks had more.
+func partition(e []byte, status, kind byte, start, size int64) {
+	beyond := []byte{0xfe, 0xff, 0xff}
+	e[0], e[4] = status, kind
+	copy(e[1:], beyond)
+	copy(e[5:], beyond)
+	binary.LittleEndian.PutUint32(e[8:], uint32(start/sector))
+	binary.LittleEndian.PutUint32(e[12:], uint32(size/sector))
+}
+
+// noise is an endless stream that cannot be compressed, has no zero block, and
+// is the same each time. AES in counter mode is faster than any disk.
+func noise() io.Reader {
+	block, err := aes.NewCipher([]byte("droveway lab img"))
+	if err != nil {
+		panic(err) // the key has 16 bytes
+	}
+	return cipher.StreamReader{S: cipher.NewCTR(block, make([]byte, aes.BlockSize)), R: zeros{}}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
