@@ -38,6 +38,7 @@ type Controller struct {
 	cfg     Config
 	metrics metrics
 	queue   *reconcile.Queue
+	grace   time.Duration // startGrace; tests have less of it
 
 	// entering is held while a machine is given addresses or a host, which
 	// depend on what all others have. One process is the server at a time.
@@ -54,6 +55,7 @@ func New(cfg Config) *Controller {
 		cfg:      cfg,
 		metrics:  newMetrics(cfg.Metrics),
 		queue:    reconcile.New(cfg.Log),
+		grace:    startGrace,
 		seen:     seen{alive: map[string]bool{}, on: map[string]string{}},
 		pushed:   pushed{to: map[string]string{}},
 		restarts: restarts{of: map[string]restart{}},
@@ -86,7 +88,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := EnsureDefaultNetwork(ctx, c.cfg.Fleet); err != nil {
 		return err
 	}
-	c.seen.begin(time.Now())
+	c.seen.begin(c.grace)
 	return together(ctx,
 		c.watchMachines, c.watchHosts, c.watchNetworks, c.watchReports, c.watchLeases,
 		c.announceMachines, c.announceHosts,

@@ -65,6 +65,8 @@ func machineEvent(what string, m *droveway.Machine, at time.Time) droveway.Event
 	}
 }
 
+// announceHosts tells when a host comes and goes. That it joined is told by
+// whoever let it in.
 func (c *Controller) announceHosts(ctx context.Context) error {
 	known := map[string]droveway.HostState{}
 	synced := false
@@ -74,7 +76,7 @@ func (c *Controller) announceHosts(ctx context.Context) error {
 		if ch.Synced {
 			synced = true
 		}
-		if ch.Synced || ch.Deleted || was == is.State || !synced {
+		if ch.Synced || ch.Deleted || was == is.State || is.State == droveway.HostJoined || !synced {
 			return nil
 		}
 		return c.tell(ctx, droveway.Event{

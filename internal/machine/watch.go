@@ -23,15 +23,15 @@ const leases = "host"
 // seen is what the watches have told.
 type seen struct {
 	mu    sync.Mutex
-	since time.Time         // Run began
+	until time.Time         // a host that is not alive is not believed to be silent before
 	alive map[string]bool   // hosts whose lease lasts
 	on    map[string]string // the host of each machine
 }
 
-func (s *seen) begin(now time.Time) {
+func (s *seen) begin(grace time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.since = now
+	s.until = time.Now().Add(grace)
 }
 
 // lives reports whether a host's lease lasts, and how long the answer "no" is
@@ -39,7 +39,7 @@ func (s *seen) begin(now time.Time) {
 func (s *seen) lives(host string, now time.Time) (alive bool, grace time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.alive[host], max(0, s.since.Add(startGrace).Sub(now))
+	return s.alive[host], max(0, s.until.Sub(now))
 }
 
 // setAlive keeps whether a host lives and reports whether that is news.
@@ -130,7 +130,7 @@ func (c *Controller) watchReports(ctx context.Context) error {
 	if err != nil {
 		return droveway.Errorf(droveway.Unavailable, "watch what the hosts report: %w", err)
 	}
-	defer w.Stop() //nolint:errcheck // fails only if the watch has ended already
+	defer drain(w)
 	for {
 		select {
 		case <-ctx.Done():
@@ -144,6 +144,16 @@ func (c *Controller) watchReports(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// drain ends a watch. What is under way is read and dropped: the connection's
+// goroutine would wait for a reader for ever.
+func drain(w jetstream.KeyWatcher) {
+	_ = w.Stop() // fails only if the watch has ended already
+	go func() {
+		for range w.Updates() { // nothing to do with them
+		}
+	}()
 }
 
 // reported has the object looked at that a report is about: <host>.host or
