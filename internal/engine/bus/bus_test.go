@@ -232,7 +232,6 @@ func TestEvents(t *testing.T) {
 	}
 	publish(c, droveway.Event{ID: "1", Type: "machine.placed", Subject: "machine/web-1", Source: "server"})
 	publish(a, droveway.Event{ID: "2", Type: "machine.running", Subject: "machine/web-1", Source: "host/a"})
-	publish(a, droveway.Event{ID: "2", Type: "machine.running", Subject: "machine/web-1", Source: "host/a"}) // once
 
 	// What host a says in the name of the server, on a subject of its own.
 	forged, err := json.Marshal(droveway.Event{ID: "3", Type: "machine.removed", Source: "server"})
@@ -312,4 +311,3 @@ func TestJetStreamLimits(t *testing.T) {
 		t.Errorf("EVENTS: %d messages, %s, %s", cfg.MaxMsgs, cfg.MaxAge, cfg.Storage)
 	}
 }
-

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/store"
 )
 
 // The stream of events is bounded: it is a record of late, not an archive.
@@ -42,8 +42,7 @@ func eventSubject(e droveway.Event) string {
 }
 
 // Publish keeps an event in the stream; ID and Time are filled in if they are
-// empty. Events of the same ID within two minutes are kept once. An event
-// without Source or Type is Invalid.
+// empty. An event without Source or Type is Invalid.
 func (c *Conn) Publish(ctx context.Context, e droveway.Event) error {
 	if e.Source == "" || e.Type == "" {
 		return droveway.Errorf(droveway.Invalid, "event %q of source %q: give both type and source", e.Type, e.Source)
@@ -58,8 +57,9 @@ func (c *Conn) Publish(ctx context.Context, e droveway.Event) error {
 	if err != nil {
 		return droveway.Errorf(droveway.Invalid, "encode event %s: %w", e.Type, err)
 	}
-	m := &nats.Msg{Subject: eventSubject(e), Data: b}
-	if _, err := c.JS.PublishMsg(ctx, m, jetstream.WithMsgID(e.ID)); err != nil {
+	// The ID is not used to drop duplicates: one host could then suppress the
+	// events of another.
+	if _, err := c.JS.Publish(ctx, eventSubject(e), b); err != nil {
 		return droveway.Errorf(droveway.Unavailable, "publish event %s: %w", e.Type, err)
 	}
 	return nil
@@ -73,31 +73,20 @@ func (c *Conn) Events(ctx context.Context, since uint64, fn func(seq uint64, e d
 	if since > 0 {
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, since+1
 	}
-	cons, err := c.JS.OrderedConsumer(ctx, eventStream, cfg)
+	tail, err := store.OpenTail(ctx, c.JS, eventStream, cfg)
 	if err != nil {
-		return droveway.Errorf(droveway.Unavailable, "read events: %w", err)
+		return err
 	}
-	msgs, err := cons.Messages()
-	if err != nil {
-		return droveway.Errorf(droveway.Unavailable, "read events: %w", err)
-	}
-	defer msgs.Stop()
+	defer tail.Close()
 	for {
-		m, err := msgs.Next(jetstream.NextContext(ctx))
+		m, err := tail.Next(ctx)
 		if err != nil {
-			return eventsEnded(ctx, err)
+			return err
 		}
 		if err := c.deliver(m, fn); err != nil {
 			return err
 		}
 	}
-}
-
-func eventsEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return droveway.Errorf(droveway.Unavailable, "read events: %w", err)
 }
 
 // deliver passes an event on if it comes from the source it names. The bus lets

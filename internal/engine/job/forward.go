@@ -22,7 +22,7 @@ func (x *execution[S]) advance() error {
 		return err
 	case failure == nil:
 		return x.finish(s)
-	case x.rec.passed():
+	case x.rec.passed(), s.mayHaveActed() && isFinal(failure):
 		return x.end(droveway.JobFailed, failure)
 	}
 	return x.unwind(failure)
@@ -85,7 +85,7 @@ func (x *execution[S]) attempts(s Step[S]) (failure, err error) {
 			return nil, nil
 		case x.mayStop():
 			return ErrCancelled, nil
-		case x.over(failure, n):
+		case x.over(s, failure, n):
 			return explain(s.Name, failure, n), nil
 		}
 		if err := x.retry(ctx, s.Name, failure, n); err != nil {
@@ -98,9 +98,12 @@ func (x *execution[S]) attempts(s Step[S]) (failure, err error) {
 }
 
 // over reports whether a failure ends the attempts.
-func (x *execution[S]) over(failure error, attempt int) bool {
-	if x.rec.passed() {
+func (x *execution[S]) over(s Step[S], failure error, attempt int) bool {
+	switch {
+	case x.rec.passed():
 		return isFinal(failure)
+	case s.mayHaveActed():
+		return isFinal(failure) || isPermanent(failure)
 	}
 	return hopeless(failure) || attempt >= maxAttempts
 }

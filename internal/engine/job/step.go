@@ -18,9 +18,15 @@ type Step[S any] struct {
 	Undo func(context.Context, *Run[S]) error
 	// Point marks the point of no return: once this step is done the job only
 	// goes forward, and once it has begun it cannot be cancelled. One step of a
-	// job at most.
+	// job at most. A point without an Undo is tried until it succeeds, or says by
+	// Permanent that it has not acted, or by Fail how it has left things: a number
+	// of failures does not tell on which side of the point the world is.
 	Point bool
 }
+
+// mayHaveActed reports whether a failure of the step says nothing about what it
+// has done, and nothing could undo it.
+func (s Step[S]) mayHaveActed() bool { return s.Point && s.Undo == nil }
 
 // Kind is a sort of job; Define makes one.
 type Kind interface {

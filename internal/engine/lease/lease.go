@@ -15,7 +15,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"sync"
 	"time"
 
@@ -121,9 +120,11 @@ func (l *Leases) holder(ctx context.Context, key string) string {
 	return decode(e.Value()).Owner
 }
 
+// decode reads an entry. One that is not ours to read names its owner and
+// nothing else.
 func decode(b []byte) (e entry) {
-	if json.Unmarshal(b, &e) != nil || e.Owner == "" {
-		e.Owner = "another"
+	if json.Unmarshal(b, &e) != nil {
+		e.Owner = string(b)
 	}
 	return e
 }
@@ -183,17 +184,16 @@ func (n *Lease) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.Publ
 	return ack.Sequence, nil
 }
 
-func (n *Lease) subject() string { return "$KV." + store.BucketLeases + "." + n.key }
+// subjects is what the subjects of all leases begin with.
+const subjects = "$KV." + store.BucketLeases + "."
+
+func (n *Lease) subject() string { return subjects + n.key }
 
 // Release gives the lease back, if it was not lost already.
 func (n *Lease) Release(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	m := nats.NewMsg(n.subject())
-	// The mark of a purged key (NATS ADR-8).
-	m.Header.Set("KV-Operation", "PURGE")
-	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
-	_, err := n.publish(ctx, m, jetstream.WithExpectLastSequencePerSubject(n.rev), jetstream.WithMsgTTL(markerLife))
+	_, err := n.publish(ctx, store.Mark(n.subject()), jetstream.WithExpectLastSequencePerSubject(n.rev), jetstream.WithMsgTTL(markerLife))
 	if err != nil && !store.Stale(err) {
 		return droveway.Errorf(droveway.Unavailable, "release lease %s: %w", n.key, err)
 	}
@@ -234,54 +234,4 @@ func (n *Lease) expiry() time.Time {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.expires
-}
-
-// Watch tells of every lease whose key begins with prefix and a dot: first those
-// that are held, then each that is taken or comes free. A renewal tells it again.
-// It ends with fn's error, with the cause of ctx, or with Unavailable if the
-// connection was closed.
-func (l *Leases) Watch(ctx context.Context, prefix string, fn func(key, owner string, held bool) error) error {
-	w, err := l.kv.Watch(ctx, prefix+".>")
-	if err != nil {
-		return droveway.Errorf(droveway.Unavailable, "watch leases of %s: %w", prefix, err)
-	}
-	defer stop(w)
-	owners := map[string]string{}
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case e, ok := <-w.Updates():
-			if !ok {
-				return errors.Join(context.Cause(ctx), droveway.Errorf(droveway.Unavailable, "watch leases of %s: the connection was closed", prefix))
-			}
-			if err := tell(e, owners, fn); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// tell passes one entry on. The end of a lease does not say whose it was, so
-// owners remembers.
-func tell(e jetstream.KeyValueEntry, owners map[string]string, fn func(string, string, bool) error) error {
-	if e == nil { // all present ones were told
-		return nil
-	}
-	if e.Operation() == jetstream.KeyValuePut {
-		owners[e.Key()] = decode(e.Value()).Owner
-		return fn(e.Key(), owners[e.Key()], true)
-	}
-	owner := owners[e.Key()]
-	delete(owners, e.Key())
-	return fn(e.Key(), owner, false)
-}
-
-// stop ends a watch and drops what is under way; see store.
-func stop(w jetstream.KeyWatcher) {
-	_ = w.Stop() // fails only if the watch has ended already
-	go func() {
-		for range w.Updates() { // nothing to do with them
-		}
-	}()
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,6 +27,10 @@ const (
 
 	// Three replicas survive the loss of one server.
 	clusterReplicas = 3
+
+	// Hosts write into these buckets; one that runs wild must not use up the
+	// room of the others.
+	hostBytes = 256 << 20
 )
 
 // Stores are the buckets of a fleet.
@@ -41,15 +46,16 @@ type Stores struct {
 func Buckets(ctx context.Context, js jetstream.JetStream) (*Stores, error) {
 	s := &Stores{}
 	for _, b := range []struct {
-		name string
-		kv   *jetstream.KeyValue
+		name  string
+		bytes int64
+		kv    *jetstream.KeyValue
 	}{
-		{BucketObjects, &s.Objects},
-		{BucketObserved, &s.Observed},
-		{BucketJobs, &s.Jobs},
-		{BucketLeases, &s.Leases},
+		{BucketObjects, -1, &s.Objects},
+		{BucketObserved, hostBytes, &s.Observed},
+		{BucketJobs, -1, &s.Jobs},
+		{BucketLeases, hostBytes, &s.Leases},
 	} {
-		kv, err := openBucket(ctx, js, b.name)
+		kv, err := openBucket(ctx, js, bucketConfig(b.name, b.bytes))
 		if err != nil {
 			return nil, droveway.Errorf(droveway.Unavailable, "open bucket %s: %w", b.name, err)
 		}
@@ -58,24 +64,49 @@ func Buckets(ctx context.Context, js jetstream.JetStream) (*Stores, error) {
 	return s, nil
 }
 
-func openBucket(ctx context.Context, js jetstream.JetStream, name string) (jetstream.KeyValue, error) {
-	cfg := jetstream.KeyValueConfig{
-		Bucket:         name,
-		Storage:        jetstream.FileStorage,
-		History:        1,
-		LimitMarkerTTL: markerLife, // lets keys have a time to live of their own
-		Replicas:       1,
+// bucketConfig is that of a NATS key-value bucket (ADR-8) but for one thing:
+// roll-ups are refused. Whoever may write one key could otherwise delete all
+// others by a header. Deletions are written as marks, which need none, and with
+// one message a key they free the same room.
+func bucketConfig(name string, bytes int64) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              streamOf(name),
+		Subjects:          []string{"$KV." + name + ".>"},
+		Storage:           jetstream.FileStorage,
+		MaxMsgsPerSubject: 1,
+		MaxBytes:          bytes,
+		Discard:           jetstream.DiscardNew,
+		DenyDelete:        true,
+		AllowDirect:       true,
+		AllowMsgTTL:       true,
 	}
-	if js.Conn().ConnectedClusterName() == "" {
-		return js.CreateOrUpdateKeyValue(ctx, cfg)
+}
+
+func streamOf(bucket string) string { return "KV_" + bucket }
+
+func openBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.KeyValue, error) {
+	if err := makeStream(ctx, js, cfg); err != nil {
+		return nil, err
 	}
-	cfg.Replicas = clusterReplicas
-	kv, err := js.CreateOrUpdateKeyValue(ctx, cfg)
-	if !tooFewServers(err) {
-		return kv, err
+	kv, err := js.KeyValue(ctx, strings.TrimPrefix(cfg.Name, streamOf("")))
+	if err != nil {
+		return nil, err
+	}
+	// The marks of deleted keys outlive their use: here they go.
+	return kv, kv.PurgeDeletes(ctx, jetstream.DeleteMarkersOlderThan(markerLife))
+}
+
+func makeStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) error {
+	if js.Conn().ConnectedClusterName() != "" {
+		cfg.Replicas = clusterReplicas
+		_, err := js.CreateOrUpdateStream(ctx, cfg)
+		if !tooFewServers(err) {
+			return err
+		}
 	}
 	cfg.Replicas = 1
-	return js.CreateOrUpdateKeyValue(ctx, cfg)
+	_, err := js.CreateOrUpdateStream(ctx, cfg)
+	return err
 }
 
 // Codes of the server (server/errors.json of nats-server).

@@ -38,11 +38,7 @@ func (r Reporter[T]) Put(ctx context.Context, name string, v T) error {
 
 // Delete removes an object, if it is there.
 func (r Reporter[T]) Delete(ctx context.Context, name string) error {
-	m := nats.NewMsg(r.subject + encodeName(name))
-	// The mark of a purged key (NATS ADR-8), forgotten after a while (ADR-43).
-	m.Header.Set("KV-Operation", "PURGE")
-	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
-	return r.publish(ctx, m, name, jetstream.WithMsgTTL(markerLife))
+	return r.publish(ctx, Mark(r.subject+encodeName(name)), name, jetstream.WithMsgTTL(markerLife))
 }
 
 func (r Reporter[T]) publish(ctx context.Context, m *nats.Msg, name string, opts ...jetstream.PublishOpt) error {
@@ -50,4 +46,12 @@ func (r Reporter[T]) publish(ctx context.Context, m *nats.Msg, name string, opts
 		return droveway.Errorf(droveway.Unavailable, "report %s %q: %w", r.prefix, name, err)
 	}
 	return nil
+}
+
+// Mark makes the message that says that a key was deleted (NATS ADR-8). It is to
+// be published with a time to live; the key's owner says which.
+func Mark(subject string) *nats.Msg {
+	m := nats.NewMsg(subject)
+	m.Header.Set("KV-Operation", "DEL")
+	return m
 }

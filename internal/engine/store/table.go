@@ -144,11 +144,12 @@ func (t Table[T]) Update(ctx context.Context, name string, fn func(*T) error) (T
 // Delete removes an object: NotFound if it is not there.
 func (t Table[T]) Delete(ctx context.Context, name string) error {
 	for {
-		_, rev, err := t.raw(ctx, name)
+		// Not by Get: an object that cannot be read can be deleted all the same.
+		e, err := t.kv.Get(ctx, t.key(name))
 		if err != nil {
-			return err
+			return t.explain("delete", name, err)
 		}
-		err = t.kv.Purge(ctx, t.key(name), jetstream.LastRevision(rev), jetstream.PurgeTTL(markerLife))
+		err = t.kv.Delete(ctx, t.key(name), jetstream.LastRevision(e.Revision()))
 		if err == nil {
 			return nil
 		}
@@ -156,14 +157,4 @@ func (t Table[T]) Delete(ctx context.Context, name string) error {
 			return t.explain("delete", name, err)
 		}
 	}
-}
-
-// raw reads an object without understanding it: one that is damaged can be
-// deleted too.
-func (t Table[T]) raw(ctx context.Context, name string) ([]byte, uint64, error) {
-	e, err := t.kv.Get(ctx, t.key(name))
-	if err != nil {
-		return nil, 0, t.explain("read", name, err)
-	}
-	return e.Value(), e.Revision(), nil
 }

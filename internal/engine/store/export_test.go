@@ -1,0 +1,7 @@
+package store
+
+// For the tests of names.
+var (
+	EncodeName = encodeName
+	DecodeName = decodeName
+)
