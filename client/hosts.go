@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"github.com/droveway/droveway"
 )
@@ -24,9 +25,14 @@ func (c *Client) PatchHost(ctx context.Context, name string, p HostPatch) (drove
 	return h, err
 }
 
-// RemoveHost takes a host without machines out of the fleet.
-func (c *Client) RemoveHost(ctx context.Context, name string) error {
-	return c.run(ctx, call{method: http.MethodDelete, path: []string{"v1", "hosts", name}}, nil)
+// RemoveHost takes a host without machines out of the fleet. With lost it may
+// have some: the caller knows that it is off for good and none of them runs.
+func (c *Client) RemoveHost(ctx context.Context, name string, lost bool) error {
+	k := call{method: http.MethodDelete, path: []string{"v1", "hosts", name}}
+	if lost {
+		k.query = url.Values{"lost": {"true"}}
+	}
+	return c.run(ctx, k, nil)
 }
 
 // CreateToken makes a token.

@@ -41,7 +41,7 @@ func New(env Env, roles Roles) *cobra.Command {
 	root := group("droveway", "Moves machines without stopping them",
 		hostCommand(a, roles.Host), imageCommand(a), machineCommand(a), networkCommand(a),
 		jobCommand(a), eventCommand(a), tokenCommand(a),
-		versionCommand(a), manCommand(a), exitCodes())
+		labCommand(a), versionCommand(a), manCommand(a), exitCodes())
 	root.AddCommand(roles.Others...)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(env.In)

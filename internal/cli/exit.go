@@ -49,6 +49,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[*jobFailed](err); ok {
 		return exitJobFailed
 	}
+	if e, ok := errors.AsType[*commandFailed](err); ok {
+		return e.code
+	}
 	kind := droveway.KindOf(err)
 	for _, k := range kindCodes {
 		if k.kind == kind {

@@ -88,12 +88,15 @@ func hostCordon(a *app, cordoned bool) *cobra.Command {
 }
 
 func hostRemove(a *app) *cobra.Command {
-	return a.verb("rm HOST", "Take a host without machines out of the fleet", a.hostNames(), func(r run) error {
-		if err := r.api.RemoveHost(r.ctx, r.args[0]); err != nil {
+	var lost bool
+	c := a.verb("rm HOST", "Take a host out of the fleet", a.hostNames(), func(r run) error {
+		if err := r.api.RemoveHost(r.ctx, r.args[0], lost); err != nil {
 			return err
 		}
 		return a.note("host", r.args[0], "removed")
 	})
+	c.Flags().BoolVar(&lost, "lost", false, "although it has machines: you know that it is off for good, and none of them runs")
+	return c
 }
 
 // note says that something is done: for people only, the exit code tells it to

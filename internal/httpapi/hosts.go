@@ -15,6 +15,12 @@ type HostChange struct {
 	Body client.HostPatch
 }
 
+// HostRemoval is the input of delete-host.
+type HostRemoval struct {
+	Named
+	Lost bool `query:"lost" doc:"Although it has machines: the host is off for good, and none of them runs"`
+}
+
 func (a *API) hostRoutes() {
 	route(a, admins, op("list-hosts", http.MethodGet, "/v1/hosts", "List the hosts"), func(ctx context.Context, _ *Nothing) (*reply[client.List[droveway.Host]], error) {
 		return answerList(a.cfg.Fleet.Hosts.List(ctx))
@@ -24,7 +30,7 @@ func (a *API) hostRoutes() {
 		return answer(h, err)
 	})
 	route(a, admins, op("patch-host", http.MethodPatch, "/v1/hosts/{name}", "Change what is wanted of a host"), a.patchHost)
-	route(a, admins, op("delete-host", http.MethodDelete, "/v1/hosts/{name}", "Take a host without machines out of the fleet"), a.deleteHost)
+	route(a, admins, op("delete-host", http.MethodDelete, "/v1/hosts/{name}", "Take a host out of the fleet"), a.deleteHost)
 }
 
 func (a *API) patchHost(ctx context.Context, in *HostChange) (*reply[droveway.Host], error) {
@@ -46,21 +52,38 @@ func (a *API) patchHost(ctx context.Context, in *HostChange) (*reply[droveway.Ho
 	return answer(h, err)
 }
 
-func (a *API) deleteHost(ctx context.Context, in *Named) (*struct{}, error) {
-	machines, err := a.cfg.Fleet.Machines.List(ctx)
-	if err != nil {
+func (a *API) deleteHost(ctx context.Context, in *HostRemoval) (*struct{}, error) {
+	if err := a.removable(ctx, in); err != nil {
 		return nil, err
-	}
-	for _, m := range machines {
-		if m.Status.Host == in.Name || m.Spec.Host == in.Name {
-			return nil, droveway.Errorf(droveway.Conflict, "host %s has machine %s: move or remove its machines first", in.Name, m.Name)
-		}
 	}
 	if err := a.cfg.Fleet.Hosts.Delete(ctx, in.Name); err != nil {
 		return nil, err
 	}
 	a.publish(ctx, "host.removed", "host/"+in.Name)
 	return nil, a.forget(ctx, in.Name)
+}
+
+// removable refuses to remove a host that has machines. A silent host may well
+// run them, so that it is lost is the caller's word, which a host that answers
+// disproves.
+func (a *API) removable(ctx context.Context, in *HostRemoval) error {
+	h, _, err := a.cfg.Fleet.Hosts.Get(ctx, in.Name)
+	if err != nil {
+		return err
+	}
+	if in.Lost && h.Status.State == droveway.HostReady {
+		return droveway.Errorf(droveway.Conflict, "host %s is not lost: it answers", in.Name)
+	}
+	machines, err := a.cfg.Fleet.Machines.List(ctx)
+	if err != nil || in.Lost {
+		return err
+	}
+	for _, m := range machines {
+		if m.Status.Host == in.Name || m.Spec.Host == in.Name {
+			return droveway.Errorf(droveway.Conflict, "host %s has machine %s: move or remove its machines first", in.Name, m.Name)
+		}
+	}
+	return nil
 }
 
 // forget removes what a host that left had: its own report, and the tokens it

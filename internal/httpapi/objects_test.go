@@ -165,10 +165,16 @@ func TestHosts(t *testing.T) {
 	}
 	m := droveway.Machine{Meta: droveway.Meta{Name: "m"}, Status: droveway.MachineStatus{Host: "a"}}
 	must(t, w.fleet.Machines.Create(ctx, "m", m))
-	wantKind(t, w.admin.RemoveHost(ctx, "a"), droveway.Conflict)
-	must(t, w.fleet.Machines.Delete(ctx, "m"))
-	must(t, w.admin.RemoveHost(ctx, "a"))
-	wantKind(t, w.admin.RemoveHost(ctx, "a"), droveway.NotFound)
+	wantKind(t, w.admin.RemoveHost(ctx, "a", false), droveway.Conflict)
+	state := func(s droveway.HostState) {
+		_, err := w.fleet.Hosts.Update(ctx, "a", func(h *droveway.Host) error { h.Status.State = s; return nil })
+		must(t, err)
+	}
+	state(droveway.HostReady)
+	wantKind(t, w.admin.RemoveHost(ctx, "a", true), droveway.Conflict)
+	state(droveway.HostUnknown)
+	must(t, w.admin.RemoveHost(ctx, "a", true))
+	wantKind(t, w.admin.RemoveHost(ctx, "a", false), droveway.NotFound)
 }
 
 func TestMachineOperationsReachTheSystems(t *testing.T) {

@@ -1,0 +1,150 @@
+package daemon
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/cli"
+	"github.com/droveway/droveway/internal/engine/bus"
+	"github.com/droveway/droveway/internal/engine/pki"
+)
+
+// Roles gives the commands that run a role.
+func Roles() cli.Roles {
+	return cli.Roles{Host: hostCommand(), Others: []*cobra.Command{serverCommand()}}
+}
+
+// logFlags say what is logged.
+type logFlags struct {
+	level slog.Level
+	json  bool
+}
+
+func (f *logFlags) add(c *cobra.Command) {
+	c.Flags().TextVar(&f.level, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	c.Flags().BoolVar(&f.json, "log-json", false, "log lines as JSON")
+}
+
+func (f *logFlags) logger(c *cobra.Command) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: f.level}
+	if f.json {
+		return slog.New(slog.NewJSONHandler(c.ErrOrStderr(), opts))
+	}
+	return slog.New(slog.NewTextHandler(c.ErrOrStderr(), opts))
+}
+
+// frugal makes the collector spend time to save memory: a role is idle most of
+// its life. What the operator says in the environment counts more.
+func frugal(limit int64) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit)
+	}
+}
+
+const (
+	serverMemory = 256 << 20
+	hostMemory   = 128 << 20
+)
+
+func serverCommand() *cobra.Command {
+	var cfg ServerConfig
+	var log logFlags
+	c := &cobra.Command{
+		Use: "server", Short: "Run the server of a fleet", Args: cli.NoOperands,
+		RunE: func(c *cobra.Command, _ []string) error {
+			frugal(serverMemory)
+			cfg.Log = log.logger(c)
+			return Server(c.Context(), cfg)
+		},
+	}
+	log.add(c)
+	f := c.Flags()
+	c.PersistentFlags().StringVar(&cfg.Data, "data", "/var/lib/droveway/server", "data `directory`; admin.json in it is the context file for the command line")
+	f.StringVar(&cfg.Listen, "listen", ":7443", "`address` of the API")
+	f.StringVar(&cfg.BusListen, "bus-listen", "", "`address` of the bus (default: port 7422 beside the API)")
+	f.StringSliceVar(&cfg.Advertise, "advertise", nil, "`address` or name under which hosts reach the server (default: found out)")
+	f.StringVar(&cfg.NATS, "nats", "", "`URL` of an external NATS instead of the embedded one")
+	f.StringVar(&cfg.NATSSeed, "nats-seed", "", "`file` with the seed of the account on the external NATS (default: that of the data directory)")
+	c.AddCommand(busConfigCommand(&cfg))
+	return c
+}
+
+// busConfigCommand prints how an external NATS has to be set up.
+func busConfigCommand(cfg *ServerConfig) *cobra.Command {
+	return &cobra.Command{
+		Use: "bus-config", Short: "Print the configuration for an external NATS", Args: cli.NoOperands,
+		RunE: func(c *cobra.Command, _ []string) error {
+			authority, err := pki.Open(filepath.Join(cfg.Data, "pki"))
+			if err != nil {
+				return err
+			}
+			text, err := bus.ExternalConfig(filepath.Join(cfg.Data, "bus"), authority)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprint(c.OutOrStdout(), text)
+			return err
+		},
+	}
+}
+
+func hostCommand() *cobra.Command {
+	var cfg HostConfig
+	var log logFlags
+	var address string
+	var peers []string
+	c := &cobra.Command{
+		Use: "host", Short: "Run this machine as a host; with a verb: the hosts of the fleet", Args: cli.NoOperands,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			frugal(hostMemory)
+			cfg.Log = log.logger(c)
+			if cfg.Token == "" {
+				cfg.Token = os.Getenv("DROVEWAY_TOKEN") // not in the list of processes
+			}
+			if address != "" {
+				if cfg.Address, err = parseAddr("--address", address); err != nil {
+					return err
+				}
+			}
+			for _, p := range peers {
+				a, err := parseAddr("--vxlan-peer", p)
+				if err != nil {
+					return err
+				}
+				cfg.Peers = append(cfg.Peers, a)
+			}
+			return Host(c.Context(), cfg)
+		},
+	}
+	log.add(c)
+	f := c.Flags()
+	f.StringVar(&cfg.Data, "data", "/var/lib/droveway/host", "data `directory`")
+	f.StringVar(&cfg.Server, "server", "", "`URL` of the server, as https://server:7443")
+	f.StringVar(&cfg.CA, "ca", "", "`file` with the server's CA (pki/ca-cert.pem of its data directory)")
+	f.StringVar(&cfg.Token, "token", "", "join token, needed once (default $DROVEWAY_TOKEN)")
+	f.StringVar(&cfg.Name, "name", "", "name in the fleet (default: that of the machine)")
+	f.StringVar(&address, "address", "", "IP `address` for the traffic between hosts (default: the one that reaches the server)")
+	f.StringVar(&cfg.Driver, "driver", "qemu", "what runs guests: qemu, or mem for tests")
+	f.StringVar(&cfg.GuestUser, "guest-user", "", "unprivileged `user` that guests run as")
+	f.StringVar(&cfg.Accel, "accel", "", "kvm or tcg (default: the best there is)")
+	f.StringSliceVar(&peers, "vxlan-peer", nil, "IP `address` that takes part in machine networks besides the hosts")
+	return c
+}
+
+func parseAddr(flag, s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return a, droveway.Errorf(droveway.Invalid, "%s %q: give an IP address", flag, s)
+	}
+	return a, nil
+}

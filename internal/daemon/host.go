@@ -1,0 +1,103 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/client"
+	"github.com/droveway/droveway/internal/cli"
+	"github.com/droveway/droveway/internal/engine/bus"
+	"github.com/droveway/droveway/internal/host"
+	"github.com/droveway/droveway/internal/hypervisor"
+	"github.com/droveway/droveway/internal/hypervisor/mem"
+	"github.com/droveway/droveway/internal/hypervisor/qemu"
+	"github.com/droveway/droveway/internal/network"
+)
+
+// HostConfig says how a host is to be. Token and CA are needed to join only, and
+// Name and Address are kept from then on.
+type HostConfig struct {
+	Data      string     // directory; made if it is missing
+	Server    string     // https URL
+	CA        string     // file with the server's CA, PEM
+	Token     string     // join token
+	Name      string     // empty: that of the machine
+	Address   netip.Addr // for the traffic between hosts; zero: the one that reaches the server
+	Driver    string     // qemu or mem
+	GuestUser string     // unprivileged user that guests run as; empty: that of this process
+	Accel     string     // kvm or tcg; empty: the best there is
+	Peers     []netip.Addr
+	Log       *slog.Logger
+
+	// Hypervisor is used instead of Driver, if set: drivers in memory move
+	// guests only between those of one process.
+	Hypervisor hypervisor.Driver
+}
+
+// Host runs the agent of a host until ctx ends; guests go on without it. A host
+// that has no identity yet joins the fleet first.
+func Host(ctx context.Context, cfg HostConfig) error {
+	unlock, err := lock(cfg.Data, "host")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	id, err := identify(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	cfg.Log = cfg.Log.With("host", id.Bus.Name)
+	api, err := client.New(id.API)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	conn, err := bus.Dial(ctx, id.Bus, cfg.Log)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	agent, err := newAgent(cfg, id, conn, api)
+	if err != nil {
+		return err
+	}
+	cfg.Log.Info("host is running", "address", id.Address, "bus", id.Bus.URL)
+	err = agent.Run(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func newAgent(cfg HostConfig, id identity, conn *bus.Conn, api *client.Client) (*host.Agent, error) {
+	agent := host.Config{
+		Name: id.Bus.Name, Dir: cfg.Data, Address: id.Address, Conn: conn, Driver: cfg.Hypervisor,
+		Images: downloads{api}, Peers: cfg.Peers, Version: cli.Version(), Log: cfg.Log,
+	}
+	switch {
+	case agent.Driver != nil:
+	case cfg.Driver == "mem":
+		agent.Driver = mem.New()
+	case cfg.Driver == "qemu":
+		agent.Driver = qemu.New(qemu.Config{Accel: cfg.Accel, User: cfg.GuestUser, Log: cfg.Log})
+		agent.Fabric = network.New(network.Config{Address: id.Address, Log: cfg.Log})
+		agent.TLSDir = filepath.Join(cfg.Data, identityDir, tlsDir)
+	default:
+		return nil, droveway.Errorf(droveway.Invalid, "driver %q: use qemu or mem", cfg.Driver)
+	}
+	return host.New(agent)
+}
+
+// downloads fetches images from the server.
+type downloads struct{ api *client.Client }
+
+func (d downloads) Open(ctx context.Context, i host.Image, offset int64) (io.ReadCloser, error) {
+	return d.api.OpenImage(ctx, i.Name, offset)
+}
