@@ -123,6 +123,18 @@ func (d *Driver) Attach(_ context.Context, h hypervisor.Handle) (hypervisor.Inst
 	return i, nil
 }
 
+// Guest gives the guest of a machine, nil if there is none.
+func (d *Driver) Guest(machine string) *Instance {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, i := range d.guests {
+		if i.spec.Machine == machine && i.now() != hypervisor.Gone {
+			return i
+		}
+	}
+	return nil
+}
+
 // Kill ends, all at once, what the driver runs of a machine: guests and
 // secondaries.
 func (d *Driver) Kill(machine string) {

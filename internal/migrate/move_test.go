@@ -1,0 +1,205 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/job"
+	"github.com/droveway/droveway/internal/engine/job/jobtest"
+)
+
+// SYSTEMS 6.4, 6.8
+func TestMove(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startBus(t))
+	steps := w.moves.steps(w.request())
+	after(steps, "switchover", func() { w.write(1, 2) })
+	rec := w.move(steps)
+	if rec.Job.State != droveway.JobSucceeded {
+		t.Fatalf("the move %s: %s", rec.Job.State, rec.Job.Error)
+	}
+	w.mustLive(1, 1, 2)
+	if r := w.result(rec); !r.Equal || r.Live != w.hosts[1].name || r.SyncBytes != diskSize {
+		t.Errorf("result %+v: want equal copies, live on %s, %d bytes copied", r, w.hosts[1].name, int64(diskSize))
+	}
+}
+
+// after calls fn when the step of a name is done.
+func after(steps []job.Step[state], name string, fn func()) {
+	for i, s := range steps {
+		if s.Name != name {
+			continue
+		}
+		steps[i].Do = func(ctx context.Context, r *run) error {
+			err := s.Do(ctx, r)
+			if err == nil {
+				fn()
+			}
+			return err
+		}
+	}
+}
+
+// before calls fn when the step of a name is about to be done for the first time.
+func before(steps []job.Step[state], name string, fn func()) {
+	for i, s := range steps {
+		if s.Name != name {
+			continue
+		}
+		first := true
+		steps[i].Do = func(ctx context.Context, r *run) error {
+			if first {
+				first = false
+				fn()
+			}
+			return s.Do(ctx, r)
+		}
+	}
+}
+
+// The machine survives a kill of the server at each write of the journal, and a
+// failure of each step.
+func TestMoveSurvives(t *testing.T) {
+	t.Parallel()
+	conn := startBus(t)
+	jobtest.Run(t, func(t *testing.T) jobtest.World[state] {
+		w := newWorld(t, conn)
+		return jobtest.World[state]{
+			Args:  w.request(),
+			Steps: w.moves.steps(w.request()),
+			Check: func(t *testing.T, succeeded bool) {
+				w.t = t
+				if succeeded {
+					w.mustLive(1, 1)
+				} else {
+					w.mustLive(0, 1)
+				}
+			},
+		}
+	})
+}
+
+// A guest that dies on either side, or an agent that is killed, at each step:
+// the machine is on one host at the end, or its disks are, and no write is lost.
+// SYSTEMS 6.4
+func TestDeaths(t *testing.T) {
+	t.Parallel()
+	conn := startBus(t)
+	for _, step := range []string{"reserve", "prepare", "memory", "switchover", "hydrate", "prove", "release"} {
+		t.Run("agents/"+step, func(t *testing.T) { agentsDie(t, newWorld(t, conn), step) })
+	}
+	for _, step := range []string{"hydrate", "prove"} {
+		t.Run("target/"+step, func(t *testing.T) { targetDies(t, newWorld(t, conn), step) })
+	}
+	for _, step := range []string{"memory", "switchover"} {
+		t.Run("incoming/"+step, func(t *testing.T) { incomingDies(t, newWorld(t, conn), step) })
+		t.Run("source/"+step, func(t *testing.T) { sourceDies(t, newWorld(t, conn), step) })
+	}
+}
+
+func agentsDie(t *testing.T, w *world, step string) {
+	steps := w.moves.steps(w.request())
+	before(steps, step, func() {
+		for _, h := range w.hosts {
+			h.stop()
+			h.start()
+		}
+	})
+	if rec := w.move(steps); rec.Job.State != droveway.JobSucceeded {
+		t.Fatalf("the move %s: %s", rec.Job.State, rec.Job.Error)
+	}
+	w.mustLive(1, 1)
+}
+
+func targetDies(t *testing.T, w *world, step string) {
+	steps := w.moves.steps(w.request())
+	before(steps, step, func() {
+		w.write(1, 2)
+		w.guest(1).Kill()
+	})
+	rec := w.move(steps)
+	if rec.Job.State != droveway.JobFailed {
+		t.Fatalf("the move %s, want failed", rec.Job.State)
+	}
+	w.mustLive(0, 1, 2)
+	if r := w.result(rec); r.Live != w.hosts[0].name {
+		t.Errorf("the job says that host %s is live, want %s", r.Live, w.hosts[0].name)
+	}
+}
+
+func incomingDies(t *testing.T, w *world, step string) {
+	steps := w.moves.steps(w.request())
+	before(steps, step, func() { w.guest(1).Kill() })
+	if rec := w.move(steps); rec.Job.State != droveway.JobFailed {
+		t.Fatalf("the move %s, want failed", rec.Job.State)
+	}
+	w.mustLive(0, 1)
+}
+
+func sourceDies(t *testing.T, w *world, step string) {
+	steps := w.moves.steps(w.request())
+	before(steps, step, func() { w.guest(0).Kill() })
+	if rec := w.move(steps); rec.Job.State != droveway.JobFailed {
+		t.Fatalf("the move %s, want failed", rec.Job.State)
+	}
+	w.mustHold(0, 1)
+	w.mustBeEmpty(1)
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startBus(t))
+	for _, c := range []struct {
+		name string
+		req  Request
+		set  func(*droveway.Machine)
+		want droveway.Kind
+	}{
+		{"target equal to source", Request{Machine: name, To: w.hosts[0].name}, nil, droveway.Invalid},
+		{"unknown machine", Request{Machine: "nobody", To: w.hosts[1].name}, nil, droveway.NotFound},
+		{"unknown host", Request{Machine: name, To: "nowhere"}, nil, droveway.NotFound},
+		{"stopped machine", w.request(), func(m *droveway.Machine) { m.Status.State = droveway.MachineStopped }, droveway.Conflict},
+		{"second move", w.request(), func(m *droveway.Machine) { m.Status.Job = "move-0" }, droveway.Conflict},
+		{"no room for the disk", w.request(), func(m *droveway.Machine) { m.Spec.Disks[0].SizeMiB = 1 << 20 }, droveway.Unavailable},
+		{"missing capability", w.request(), func(m *droveway.Machine) { m.Spec.Requires = []string{"kvm"} }, droveway.Unsupported},
+	} {
+		m, rev, err := w.fleet.Machines.Get(t.Context(), name)
+		must(t, err)
+		old := m
+		old.Spec.Disks = append([]droveway.Disk(nil), m.Spec.Disks...)
+		if c.set != nil {
+			c.set(&m)
+			rev, err = w.fleet.Machines.Put(t.Context(), name, m, rev)
+			must(t, err)
+		}
+		_, err = w.moves.Plan(t.Context(), c.req)
+		if !droveway.Is(err, c.want) {
+			t.Errorf("%s: %v (%s), want %s", c.name, err, droveway.KindOf(err), c.want)
+		}
+		_, err = w.fleet.Machines.Put(t.Context(), name, old, rev)
+		must(t, err)
+	}
+}
+
+var errBroken = errors.New("made to fail")
+
+// A driver that refuses any verb leaves the machine where it was, or brings it
+// over in the end.
+func TestDriverFails(t *testing.T) {
+	t.Parallel()
+	conn := startBus(t)
+	for _, verb := range []string{"Receive", "Send", "Secondary"} {
+		t.Run(verb, func(t *testing.T) {
+			w := newWorld(t, conn)
+			for _, h := range w.hosts {
+				h.driver.Fail(verb, droveway.Errorf(droveway.Unsupported, "%w", errBroken))
+			}
+			if rec := w.move(w.moves.steps(w.request())); rec.Job.State != droveway.JobFailed {
+				t.Fatalf("the move %s, want failed", rec.Job.State)
+			}
+			w.mustLive(0, 1)
+		})
+	}
+}
