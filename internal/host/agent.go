@@ -90,13 +90,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.caps = caps
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	a.tasks = newTasks(ctx)
+	defer func() {
+		cancel()
+		a.tasks.wait.Wait()
+		a.letGo()
+	}()
 	if err := a.adopt(ctx); err != nil {
 		return err
 	}
-	defer a.letGo()
-	defer a.tasks.wait.Wait()
 	a.tasks.wait.Go(func() { a.publish(ctx) })
 	return a.cfg.Conn.Serve(ctx, a.cfg.Name, a.handlers())
 }

@@ -53,6 +53,8 @@ func startBus(t *testing.T) *bus.Conn {
 	conn, err := s.Connect(t.Context())
 	must(t, err)
 	t.Cleanup(conn.Close)
+	_, err = store.Buckets(t.Context(), conn.JS) // where the hosts report
+	must(t, err)
 	return conn
 }
 
