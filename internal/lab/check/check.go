@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/lab/observer"
@@ -86,19 +87,22 @@ func withRaw(ctx context.Context, disk string, format droveway.Format, f func(ra
 	if format == droveway.Raw {
 		return f(disk)
 	}
-	return withCopy(ctx, disk, format, f)
+	return withCopy(ctx, disk, format, 0, f)
 }
 
-// withCopy calls f with a raw copy of a disk, which it may change.
-func withCopy(ctx context.Context, disk string, format droveway.Format, f func(raw string) error) (err error) {
+// withCopy calls f with a raw copy of a disk from an offset on, in a directory of
+// its own. f may change the copy.
+func withCopy(ctx context.Context, disk string, format droveway.Format, offset int64, f func(raw string) error) (err error) {
 	dir, err := os.MkdirTemp("", "droveway-check-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	raw := filepath.Join(dir, "raw")
+	from := fmt.Sprintf("driver=raw,offset=%d,file.driver=%s,file.file.driver=file,file.file.filename=%s",
+		offset, format, strings.ReplaceAll(disk, ",", ",,"))
 	// A running guest holds a lock on its disk; we only read.
-	convert := exec.CommandContext(ctx, "qemu-img", "convert", "--force-share", "-f", string(format), "-O", "raw", disk, raw)
+	convert := exec.CommandContext(ctx, "qemu-img", "convert", "--force-share", "--image-opts", "-O", "raw", from, raw)
 	if out, err := convert.CombinedOutput(); err != nil {
 		return fmt.Errorf("copy: %w: %s", err, out)
 	}

@@ -23,12 +23,11 @@ const (
 // after a power cut: on a copy, the file system's journal is replayed first.
 func Debian(ctx context.Context, disk string, format droveway.Format, s observer.Summary) (Result, error) {
 	var r Result
-	err := withCopy(ctx, disk, format, func(raw string) error {
-		root := fmt.Sprintf("%s?offset=%d", raw, debianRoot)
+	err := withCopy(ctx, disk, format, debianRoot, func(root string) error {
 		if err := repair(ctx, root); err != nil {
 			return err
 		}
-		records := filepath.Join(filepath.Dir(raw), "records")
+		records := filepath.Join(filepath.Dir(root), "records")
 		dump := exec.CommandContext(ctx, "debugfs", "-R", "dump "+debianRecords+" "+records, root)
 		if out, err := dump.CombinedOutput(); err != nil {
 			return fmt.Errorf("debugfs: %w: %s", err, out)
