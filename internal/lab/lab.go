@@ -29,8 +29,9 @@ type Config struct {
 	LinkRate int64  // bits a second that each host's link carries, each way; 0: no limit
 	// Uplink puts the machine itself on the lab's network, so that a command
 	// line or a browser reaches the server. One lab at a time can have it.
-	Uplink bool
-	Log    *slog.Logger
+	Uplink    bool
+	HostFlags []string // more flags of droveway host, as "--guest-user=nobody"
+	Log       *slog.Logger
 }
 
 // cleanupTime is how long a failed Up may take to undo itself.

@@ -53,7 +53,7 @@ func standIn(role string, args []string) error {
 	case role == "host" && args[0] == "ls":
 		return standInHosts(fleet)
 	case role == "host":
-		return standInHost(option("--data"), option("--token"))
+		return standInHost(option("--data"), os.Getenv("DROVEWAY_TOKEN"))
 	}
 	time.Sleep(time.Hour) // a guest
 	return nil
@@ -300,7 +300,7 @@ func TestDownAfterAKillAnywhereInUp(t *testing.T) {
 			if err := l.plan.build(); err != nil {
 				return err
 			}
-			_, err := l.plan.start(serverName, "server", "--data", l.Dir("server"), "--listen", "10.99.0.1:7443")
+			_, err := l.plan.start(serverName, nil, "server", "--data", l.Dir("server"), "--listen", "10.99.0.1:7443")
 			return err
 		},
 		func(l *Lab) error { return l.up(t.Context()) },

@@ -16,13 +16,14 @@ import (
 // plan is everything about a lab that is known before it is made. Names follow
 // from the directory alone, so that nothing can be left that Down cannot find.
 type plan struct {
-	ID       string       `json:"id"`
-	Dir      string       `json:"dir"`
-	Binary   string       `json:"binary"`
-	LinkRate int64        `json:"link_rate"` // bits a second
-	Uplink   bool         `json:"uplink"`
-	Hosts    []member     `json:"hosts"`
-	Subnet   netip.Prefix `json:"subnet"`
+	ID        string       `json:"id"`
+	Dir       string       `json:"dir"`
+	Binary    string       `json:"binary"`
+	LinkRate  int64        `json:"link_rate"` // bits a second
+	Uplink    bool         `json:"uplink"`
+	HostFlags []string     `json:"host_flags,omitempty"`
+	Hosts     []member     `json:"hosts"`
+	Subnet    netip.Prefix `json:"subnet"`
 }
 
 // member is somebody on the lab's network.
@@ -63,7 +64,7 @@ func newPlan(c Config) (plan, error) {
 	if info, err := os.Stat(binary); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
 		return plan{}, droveway.Errorf(droveway.Invalid, "binary %s cannot be run: build it first", binary)
 	}
-	p := plan{ID: labID(dir), Dir: dir, Binary: binary, LinkRate: c.LinkRate, Uplink: c.Uplink, Subnet: underlay}
+	p := plan{ID: labID(dir), Dir: dir, Binary: binary, LinkRate: c.LinkRate, Uplink: c.Uplink, HostFlags: c.HostFlags, Subnet: underlay}
 	for i := range c.Hosts {
 		p.Hosts = append(p.Hosts, member{
 			Name:    "host-" + string(rune('a'+i)),

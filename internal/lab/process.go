@@ -30,7 +30,7 @@ func (p plan) processFile(role string) string { return filepath.Join(p.Dir, "run
 
 // start runs a role in its namespace, in a session of its own and with no
 // descriptor of ours, so that neither holds up the other.
-func (p plan) start(role string, args ...string) (process, error) {
+func (p plan) start(role string, env []string, args ...string) (process, error) {
 	if old, err := p.find(role); err == nil && old.alive() {
 		return process{}, droveway.Errorf(droveway.Conflict, "%s runs already, as process %d", role, old.PID)
 	}
@@ -47,7 +47,7 @@ func (p plan) start(role string, args ...string) (process, error) {
 	cmd := exec.Command("nsenter", enter(p.namespace(role), p.Binary, args)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = p.Dir
-	cmd.Env = append(os.Environ(), labVariable+"="+p.ID)
+	cmd.Env = append(append(os.Environ(), labVariable+"="+p.ID), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return process{}, fmt.Errorf("start %s: %w", role, err)

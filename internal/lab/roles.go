@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ const (
 // StartServer starts the server and returns when its API takes connections.
 func (l *Lab) StartServer(ctx context.Context) error {
 	api := serverMember.Address.String() + ":" + apiPort
-	p, err := l.plan.start(serverName, "server",
+	p, err := l.plan.start(serverName, nil, "server",
 		"--data", l.plan.path(serverName),
 		"--listen", api,
 		"--bus-listen", serverMember.Address.String()+":"+busPort)
@@ -47,22 +48,23 @@ func (l *Lab) StartHost(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	args := []string{
+	args := append([]string{
 		"host", "--data", l.plan.path(name),
 		"--server", "https://" + serverMember.Address.String() + ":" + apiPort,
-		"--ca", l.plan.path(serverName) + "/pki/ca.pem",
+		"--ca", filepath.Join(l.plan.path(serverName), "pki", "ca-cert.pem"),
 		"--name", name,
 		"--address", h.Address.String(),
 		"--vxlan-peer", clientMember.Address.String(),
-	}
-	if _, err := os.Stat(l.plan.path(name) + "/identity"); err != nil {
+	}, l.plan.HostFlags...)
+	var env []string
+	if _, err := os.Stat(filepath.Join(l.plan.path(name), "identity")); err != nil {
 		token, err := l.joinToken(ctx)
 		if err != nil {
 			return err
 		}
-		args = append(args, "--token", token)
+		env = append(env, "DROVEWAY_TOKEN="+token)
 	}
-	_, err = l.plan.start(name, args...)
+	_, err = l.plan.start(name, env, args...)
 	return err
 }
 

@@ -1,0 +1,191 @@
+package scene
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/client"
+	"github.com/droveway/droveway/internal/lab/check"
+	watcher "github.com/droveway/droveway/internal/lab/client"
+	"github.com/droveway/droveway/internal/lab/observer"
+	"github.com/droveway/droveway/internal/lab/workload"
+)
+
+// Guest is a machine of a scene, with those who watch it.
+type Guest struct {
+	Name     string
+	Disks    []droveway.Disk
+	Observer *observer.Observer
+	Client   *watcher.Client
+
+	scene *Scene
+	end   context.CancelFunc
+	done  chan error
+}
+
+// GuestConfig says what machine to make.
+type GuestConfig struct {
+	Name      string
+	MemoryMiB int64
+	SizeMiB   int64           // of the root disk; 0: of the image
+	Format    droveway.Format // of the root disk; empty: raw
+	More      []droveway.Disk
+	Host      string // where it begins; empty: the fleet chooses
+	Work      workload.Config
+}
+
+const (
+	dialTime = time.Second
+	rootDisk = "root"
+)
+
+// Start makes a machine, starts it, and watches it from before its first
+// instruction.
+func (s *Scene) Start(ctx context.Context, c GuestConfig) (*Guest, error) {
+	g, err := s.watch(&c)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.create(ctx, c); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return g, nil
+}
+
+// watch sets the observer up.
+func (s *Scene) watch(c *GuestConfig) (*Guest, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ln, err := s.Lab.Listen(ctx, s.Lab.ClientNS(), "tcp", net.JoinHostPort(clientPrefix.Addr().String(), "0"))
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("listen for guest %s: %w", c.Name, err)
+	}
+	c.Work.Observer = ln.Addr().String()
+	g := &Guest{Name: c.Name, Observer: observer.New(nil, s.log), scene: s, end: cancel, done: make(chan error, 1)}
+	go func() { g.done <- g.Observer.Run(ctx, ln) }()
+	return g, nil
+}
+
+func (g *Guest) create(ctx context.Context, c GuestConfig) error {
+	user, err := c.Work.UserData()
+	if err != nil {
+		return err
+	}
+	if c.Format == "" {
+		c.Format = droveway.Raw
+	}
+	g.Disks = append([]droveway.Disk{{Name: rootDisk, Image: ImageName, SizeMiB: c.SizeMiB, Format: c.Format}}, c.More...)
+	spec := droveway.MachineSpec{CPUs: 1, MemoryMiB: c.MemoryMiB, Running: true, Disks: g.Disks, UserData: user, NICs: []droveway.NIC{{Network: NetworkName}}}
+	release, err := g.scene.only(ctx, c.Host)
+	if err != nil {
+		return err
+	}
+	j, err := g.scene.API.CreateMachine(ctx, client.MachineRequest{Name: c.Name, Spec: spec}, "")
+	if _, err = g.scene.Must(ctx, j, err); err != nil {
+		return errors.Join(err, release())
+	}
+	if err := release(); err != nil {
+		return err
+	}
+	return g.ask(ctx)
+}
+
+// only lets new machines go to one host alone, until the function it returns is
+// called. It is a wish for the first start; the rest is moves.
+func (s *Scene) only(ctx context.Context, host string) (func() error, error) {
+	if host == "" {
+		return func() error { return nil }, nil
+	}
+	cordon := func(yes bool) error {
+		for _, h := range s.Lab.Hosts() {
+			if h == host {
+				continue
+			}
+			if _, err := s.API.PatchHost(ctx, h, client.HostPatch{Cordoned: &yes}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return func() error { return cordon(false) }, cordon(true)
+}
+
+// ask sets the client up.
+func (g *Guest) ask(ctx context.Context) error {
+	m, err := g.scene.API.Machine(ctx, g.Name)
+	if err != nil {
+		return err
+	}
+	address := net.JoinHostPort(m.Spec.NICs[0].Address.String(), watcher.EchoPort)
+	g.Client = watcher.New(func(ctx context.Context) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTime)
+		defer cancel()
+		return g.scene.Lab.Dial(ctx, g.scene.Lab.ClientNS(), "tcp", address)
+	})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = g.Client.Run(ctx) // it notes its errors itself
+	}()
+	end := g.end
+	g.end = func() { cancel(); <-done; end() }
+	return nil
+}
+
+// Close ends the watch; the machine stays.
+func (g *Guest) Close() error {
+	g.end()
+	return <-g.done
+}
+
+// Works waits until the guest has acknowledged n more records and its client is
+// answered.
+func (g *Guest) Works(ctx context.Context, n uint64) error {
+	have := g.Observer.Summary().Acknowledged()
+	_, err := g.Observer.Wait(ctx, func(s observer.Summary) bool {
+		return s.Acknowledged() >= have+n && (g.Client == nil || g.Client.Connected())
+	})
+	if err != nil {
+		return fmt.Errorf("guest %s does not work: %s: %w", g.Name, g.Observer.Summary(), err)
+	}
+	return nil
+}
+
+// Host is where the machine is.
+func (g *Guest) Host(ctx context.Context) (string, error) {
+	m, err := g.scene.API.Machine(ctx, g.Name)
+	return m.Status.Host, err
+}
+
+// Move starts a move.
+func (g *Guest) Move(ctx context.Context, to string) (droveway.Job, error) {
+	return g.scene.API.MoveMachine(ctx, g.Name, client.MoveRequest{To: to}, "")
+}
+
+// Check stops the machine and holds its disk against what the observer noted.
+func (g *Guest) Check(ctx context.Context) (check.Result, error) {
+	return g.check(ctx, check.Tiny)
+}
+
+// CheckDebian is Check for a guest with Debian on its disk.
+func (g *Guest) CheckDebian(ctx context.Context) (check.Result, error) {
+	return g.check(ctx, check.Debian)
+}
+
+func (g *Guest) check(ctx context.Context, look func(context.Context, string, droveway.Format, observer.Summary) (check.Result, error)) (check.Result, error) {
+	j, err := g.scene.API.StopMachine(ctx, g.Name, client.StopRequest{GraceSeconds: 5}, "")
+	if _, err := g.scene.Must(ctx, j, err); err != nil {
+		return check.Result{}, err
+	}
+	host, err := g.Host(ctx)
+	if err != nil {
+		return check.Result{}, err
+	}
+	root := g.Disks[0]
+	return look(ctx, g.scene.Volume(host, g.Name, root.Name, root.Format), root.Format, g.Observer.Summary())
+}
