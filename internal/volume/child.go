@@ -122,7 +122,7 @@ func mustRun(ctx context.Context, l limits, tool string, args ...string) ([]byte
 
 // result describes the end of a child that is done.
 func (c *child) result() result {
-	r := result{out: c.stdout.Bytes(), said: strings.TrimSpace(c.stderr.String())}
+	r := result{out: c.stdout.kept.Bytes(), said: strings.TrimSpace(c.stderr.kept.String())}
 	if c.err != nil {
 		r.status = c.cmd.ProcessState.ExitCode()
 	}
@@ -133,12 +133,13 @@ func (c *child) result() result {
 }
 
 // head keeps the first max bytes written to it and takes the rest for granted.
+// The buffer is no embedded field: its ReadFrom would keep everything.
 type head struct {
-	bytes.Buffer
-	max int
+	kept bytes.Buffer
+	max  int
 }
 
 func (h *head) Write(p []byte) (int, error) {
-	h.Buffer.Write(p[:min(len(p), max(0, h.max-h.Len()))])
+	h.kept.Write(p[:min(len(p), h.max-h.kept.Len())])
 	return len(p), nil
 }

@@ -40,6 +40,8 @@ type hasher struct {
 	disk Reader
 	buf  []byte
 	zero map[int]Sum // of so many zero bytes: of a whole chunk, and of the last
+
+	holeFrom, holeTo int64 // the hole found last
 }
 
 func newHasher(disk Reader) *hasher {
@@ -53,7 +55,7 @@ func (h *hasher) sum(chunk int64) (Sum, error) {
 	}
 	off := chunk * ChunkSize
 	b := h.buf[:min(ChunkSize, size-off)]
-	if isHole(h.disk, off, int64(len(b))) {
+	if h.isHole(off, off+int64(len(b))) {
 		return h.zeroSum(len(b)), nil
 	}
 	if n, err := h.disk.ReadAt(b, off); n < len(b) {
@@ -89,14 +91,25 @@ func allZero(b []byte) bool {
 const seekData = 3 // SEEK_DATA of lseek(2)
 
 // isHole reports whether the file of a raw disk has no data in a range. No is
-// always a right answer, and the one for other disks.
-func isHole(disk Reader, off, n int64) bool {
-	s, ok := disk.(io.Seeker)
+// always a right answer, and the one for other disks. A hole is asked for once:
+// what a guest writes into it afterwards goes to both copies; see Compare.
+func (h *hasher) isHole(from, to int64) bool {
+	if h.holeFrom <= from && to <= h.holeTo {
+		return true
+	}
+	file, ok := h.disk.(io.Seeker)
 	if !ok {
 		return false
 	}
-	data, err := s.Seek(off, seekData)
-	return err == nil && data >= off+n || errors.Is(err, syscall.ENXIO)
+	data, err := file.Seek(from, seekData)
+	switch {
+	case errors.Is(err, syscall.ENXIO): // no data from here on
+		data = h.disk.Size()
+	case err != nil:
+		return false
+	}
+	h.holeFrom, h.holeTo = from, data
+	return to <= data
 }
 
 func isZero(p []byte) bool { return bytes.Equal(p, zeros[:len(p)]) }

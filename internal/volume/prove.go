@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/droveway/droveway"
 )
@@ -124,37 +125,38 @@ func CompareChunks(ctx context.Context, a, b Summer, chunks []int64) (differ []i
 	return differ, nil
 }
 
-// compareBatch asks both sides at the same time: they are on two hosts.
+// compareBatch asks both sides at the same time: they are on two hosts. If one
+// fails, the other is stopped.
 func compareBatch(ctx context.Context, a, b Summer, chunks []int64) ([]int64, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	other := make(chan answer, 1)
-	go func() { other <- ask(ctx, b, chunks) }()
-	mine := ask(ctx, a, chunks)
-	if mine.err != nil {
-		cancel()
-		<-other // nothing of ours runs on after the return
-		return nil, mine.err
+	asking, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var sums [2][]Sum
+	var both sync.WaitGroup
+	for i, side := range []Summer{a, b} {
+		both.Go(func() {
+			var err error
+			if sums[i], err = ask(asking, side, chunks); err != nil {
+				cancel(err) // the first one stays the cause
+			}
+		})
 	}
-	yours := <-other
-	if yours.err != nil {
-		return nil, yours.err
+	both.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, droveway.Errorf(droveway.Unavailable, "compare disks: %w", err)
 	}
-	return differing(chunks, mine.sums, yours.sums), nil
-}
-
-type answer struct {
-	sums []Sum
-	err  error
+	if err := context.Cause(asking); err != nil {
+		return nil, droveway.Errorf(droveway.KindOf(err), "compare disks: %w", err)
+	}
+	return differing(chunks, sums[0], sums[1]), nil
 }
 
 // ask makes sure that an answer from another host has a sum for every chunk.
-func ask(ctx context.Context, s Summer, chunks []int64) answer {
+func ask(ctx context.Context, s Summer, chunks []int64) ([]Sum, error) {
 	sums, err := s.Sums(ctx, chunks)
 	if err == nil && len(sums) != len(chunks) {
 		err = droveway.Errorf(droveway.Internal, "asked for %d sums and got %d", len(chunks), len(sums))
 	}
-	return answer{sums, err}
+	return sums, err
 }
 
 // differing gives the chunks whose sums differ.
