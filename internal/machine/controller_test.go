@@ -216,6 +216,49 @@ func TestKilledGuestIsStartedAgain(t *testing.T) {
 	}
 }
 
+// A report that was overtaken by what a job did since changes nothing: the host
+// itself is asked.
+func TestStaleReport(t *testing.T) {
+	t.Parallel()
+	k := newControl(t)
+	k.run()
+	k.join("a", "192.0.2.1")
+	k.waitHost("a", droveway.HostReady)
+	was := k.create()
+	asked := k.hosts.asked()
+	k.hosts.report(t.Context(), host.Observed{Machine: "web", Host: "a", Role: host.RoleIdle, Instance: hypervisor.Gone, Token: was.Status.Token})
+	k.wait("the host is asked", func() bool { return k.hosts.asked() > asked })
+	k.hosts.report(t.Context(), host.Observed{Machine: "web", Host: "a", Role: host.RoleIdle, Instance: hypervisor.Gone, Token: was.Status.Token - 1})
+	k.wait("the host is asked again", func() bool { return k.hosts.asked() > asked+1 })
+	if is := get(t, k.fleet, "web"); is.Status != was.Status || slices.Contains(k.events.of("machine/web"), "machine.stopped") {
+		t.Errorf("%+v after %+v", is.Status, was.Status)
+	}
+}
+
+// A start where the disks are gone ends, and says so.
+func TestStartWithoutDisks(t *testing.T) {
+	t.Parallel()
+	k := newControl(t)
+	settled(t, k.fleet, k.hosts, false)
+	k.run()
+	k.beat("a")
+	k.waitState("web", droveway.MachineStopped)
+	k.hosts.lose("a", "web")
+	j, err := k.Start(t.Context(), "web", "")
+	must(t, err)
+	must(t, k.cfg.Jobs.Watch(t.Context(), j.Name, func(i droveway.Job) error { j = i; return nil }))
+	m := k.waitState("web", droveway.MachineFailed)
+	if j.State != droveway.JobFailed || !strings.Contains(m.Status.Message, "disks are not there") || m.Spec.Running {
+		t.Errorf("job %s (%s), machine %+v", j.State, j.Error, m)
+	}
+	_, err = k.Remove(t.Context(), "web", "")
+	must(t, err)
+	k.wait("it is removed", func() bool {
+		_, _, err := k.fleet.Machines.Get(t.Context(), "web")
+		return droveway.Is(err, droveway.NotFound)
+	})
+}
+
 // A machine that cannot be started is failed and says why, stays wanted, and
 // runs once the reason is gone.
 func TestFailedStartIsTriedAgain(t *testing.T) {

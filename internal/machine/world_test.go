@@ -118,6 +118,7 @@ type fakeHosts struct {
 	machines map[string]map[string]*fakeMachine // by host, then by machine
 	networks map[string][]host.Networks         // what each host was told
 	starts   int
+	shows    int
 	fail     func(host, verb string) error              // nil: nothing fails
 	report   func(ctx context.Context, o host.Observed) // called for each change; nil: none
 }
@@ -170,6 +171,7 @@ func (f *fakeHosts) carryOut(ctx context.Context, name, verb string, in []byte) 
 	}
 	m := f.machine(name, order.Machine)
 	if verb == "show" {
+		f.shows++
 		return f.observe(name, m), nil
 	}
 	if order.Token < m.instance.Token {
@@ -241,6 +243,20 @@ func (f *fakeHosts) count() (starts int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.starts
+}
+
+// asked is how often a machine was asked for.
+func (f *fakeHosts) asked() (shows int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.shows
+}
+
+// lose makes a host forget all it has of a machine.
+func (f *fakeHosts) lose(on, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.machines[on], name)
 }
 
 func (f *fakeHosts) told(on string) []host.Networks {
