@@ -59,7 +59,7 @@ func (l *Library) take(ctx context.Context, name string, from io.Reader, progres
 		return droveway.Image{}, fileError("rename", f.Name(), err)
 	}
 	if err := l.describe(img); err != nil {
-		_ = os.Remove(l.path(name)) // if that fails too, the next Open does it
+		_ = l.remove(name) // if that fails too, the next Open does it
 		return droveway.Image{}, err
 	}
 	return img, nil

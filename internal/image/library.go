@@ -151,7 +151,12 @@ func (l *Library) Remove(name string) error {
 		return err
 	}
 	defer release()
-	for _, file := range []string{name + description, name} { // the description first: without it there is no image
+	return l.remove(name)
+}
+
+// remove removes the description first: without it there is no image.
+func (l *Library) remove(name string) error {
+	for _, file := range []string{name + description, name} {
 		if err := os.Remove(l.path(file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fileError("remove image", name, err)
 		}
