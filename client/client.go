@@ -34,8 +34,16 @@ type Client struct {
 	http  *http.Client
 }
 
+// Dial connects to an address, as net.Dialer does.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 // New makes a client; it does not connect.
 func New(c Context) (*Client, error) {
+	return NewVia(c, (&net.Dialer{Timeout: 5 * time.Second}).DialContext)
+}
+
+// NewVia makes a client that connects in a way of its own.
+func NewVia(c Context, dial Dial) (*Client, error) {
 	base, err := url.Parse(c.Server)
 	if err != nil || base.Scheme != "https" || base.Host == "" {
 		return nil, droveway.Errorf(droveway.Invalid, "server %q: give an https URL such as https://server:7443", c.Server)
@@ -47,11 +55,10 @@ func New(c Context) (*Client, error) {
 			return nil, droveway.Errorf(droveway.Invalid, "the CA for server %s holds no PEM certificate", c.Server)
 		}
 	}
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	return &Client{base: base, token: c.Token, http: &http.Client{
 		Transport: &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           dialer.DialContext,
+			DialContext:           dial,
 			TLSClientConfig:       conf,
 			TLSHandshakeTimeout:   5 * time.Second,
 			ExpectContinueTimeout: 5 * time.Second,

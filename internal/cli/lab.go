@@ -21,7 +21,7 @@ in network namespaces, with links between them.`
 
 func labCommand(a *app) *cobra.Command {
 	var dir string
-	c := group("lab", "A fleet on one machine, to try and to test", labUp(a, &dir), labDown(a, &dir), labExec(a, &dir))
+	c := group("lab", "A fleet on one machine, to try and to test", labUp(a, &dir), labDown(a, &dir), labExec(a, &dir), labDemo(a))
 	c.Long = labLong
 	c.PersistentFlags().StringVar(&dir, "dir", "/var/lib/droveway/lab", "`directory` of the lab")
 	return c

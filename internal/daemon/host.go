@@ -46,6 +46,13 @@ func Host(ctx context.Context, cfg HostConfig) error {
 		return err
 	}
 	defer unlock()
+	if err := runHost(ctx, cfg); ctx.Err() == nil {
+		return err
+	}
+	return nil // whatever failed failed because the host was told to stop
+}
+
+func runHost(ctx context.Context, cfg HostConfig) error {
 	id, err := identify(ctx, cfg)
 	if err != nil {
 		return err
@@ -57,9 +64,6 @@ func Host(ctx context.Context, cfg HostConfig) error {
 	}
 	defer api.Close()
 	conn, err := bus.Dial(ctx, id.Bus, cfg.Log)
-	if ctx.Err() != nil {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -69,11 +73,7 @@ func Host(ctx context.Context, cfg HostConfig) error {
 		return err
 	}
 	cfg.Log.Info("host is running", "address", id.Address, "bus", id.Bus.URL)
-	err = agent.Run(ctx)
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return agent.Run(ctx)
 }
 
 func newAgent(cfg HostConfig, id identity, conn *bus.Conn, api *client.Client) (*host.Agent, error) {

@@ -34,7 +34,7 @@ type ServerConfig struct {
 	NATS      string   // URL of an external NATS; empty: the embedded one
 	NATSSeed  string   // file with the seed of its account
 	Log       *slog.Logger
-	Ready     func(url string) // called once the API answers; may be nil
+	Ready     func(api, bus string) // called with the URLs once the API answers; may be nil
 }
 
 // server is the parts of a server.
@@ -134,7 +134,7 @@ func (s *server) run(g *group) error {
 	g.run("API", func(ctx context.Context) error { return api.Serve(ctx, ln, cert) })
 	s.cfg.Log.Info("server is ready", "url", url, "bus", s.bus.URL())
 	if s.cfg.Ready != nil {
-		s.cfg.Ready(url)
+		s.cfg.Ready(url, s.bus.URL())
 	}
 	return g.end()
 }
