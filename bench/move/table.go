@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+)
+
+// print writes the report for a person.
+func (r report) print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "disk\tmode\truns\trequest to running\tlongest client gap\tat the switch\tQEMU downtime\tsync\tdone\tlost\t")
+	for _, k := range r.Rows {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t\n", sizeText(k.DiskMiB), k.Mode, k.Runs,
+			msText(k.RequestToRunning), msText(k.ClientGap), msText(k.ClientGapSwitch), msText(k.QEMUDowntime),
+			syncText(k.Sync), msText(k.RequestToDone), k.Lost)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("print the results: %w", err)
+	}
+	for _, l := range r.LeftOut {
+		fmt.Fprintf(w, "left out: %s: %s\n", l.trial, l.Why)
+	}
+	fmt.Fprintln(w)
+	for _, b := range r.Bars {
+		fmt.Fprintf(w, "%-12s  %s: %s; got %s\n", b.Verdict, b.Name, b.Want, orNothing(b.Got))
+	}
+	return nil
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}
+
+func sizeText(mib int64) string {
+	if mib >= 1024 && mib%1024 == 0 {
+		return fmt.Sprintf("%d GiB", mib/1024)
+	}
+	return fmt.Sprintf("%d MiB", mib)
+}
+
+// msText writes milliseconds in the unit that a person would use.
+func msText(ms float64) string {
+	switch {
+	case ms < 1000:
+		return fmt.Sprintf("%.0f ms", ms)
+	case ms < 10_000:
+		return fmt.Sprintf("%.2f s", ms/1000)
+	case ms < 100_000:
+		return fmt.Sprintf("%.1f s", ms/1000)
+	}
+	return fmt.Sprintf("%.0f s", ms/1000)
+}
+
+func syncText(s *float64) string {
+	if s == nil {
+		return "–"
+	}
+	return msText(*s * float64(time.Second/time.Millisecond))
+}
