@@ -189,3 +189,6 @@ func (g *Guest) check(ctx context.Context, look func(context.Context, string, dr
 	root := g.Disks[0]
 	return look(ctx, g.scene.Volume(host, g.Name, root.Name, root.Format), root.Format, g.Observer.Summary())
 }
+
+// Dirty is a workload that rewrites so much memory all the time.
+func Dirty(mib int) workload.Config { return workload.Config{DirtyMiB: mib} }
