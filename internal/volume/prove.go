@@ -8,9 +8,10 @@ import (
 	"github.com/droveway/droveway"
 )
 
-// MaxChunks is how many chunks one call of Sums may name. Its answer has then
-// less than 40 KiB as JSON, and its work is done in seconds.
-const MaxChunks = 512
+// MaxChunks is how many chunks one call of Sums may name: few enough that even a
+// busy, slow disk answers within seconds, and that the answer is a small message
+// (9 KiB as JSON).
+const MaxChunks = 128
 
 // Summer hashes chunks of one copy of a disk, here or on another host.
 type Summer interface {

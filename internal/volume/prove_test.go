@@ -251,7 +251,7 @@ func TestSumAsJSON(t *testing.T) {
 		sums[i] = sha256.Sum256([]byte{byte(i), byte(i >> 8)})
 	}
 	b, err := json.Marshal(sums)
-	if err != nil || len(b) > 40<<10 {
+	if err != nil || len(b) > 9<<10 {
 		t.Fatalf("%d bytes of JSON, %v", len(b), err)
 	}
 	var back []Sum
