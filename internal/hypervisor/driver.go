@@ -1,0 +1,244 @@
+// Package hypervisor is the contract between Droveway and whatever runs
+// guests.
+//
+// A Driver starts instances and finds them again; what else it can do it says by
+// implementing the one-purpose interfaces Mover and Restorer of this package, and
+// by the capabilities it has probed. Nothing here is specific to one hypervisor.
+// Every driver passes the suite in hypervisortest.
+//
+// A driver may write below the directory of the Spec and nowhere else, and holds
+// no state that a Handle does not carry: after a kill of the host role the next
+// one attaches to the same guests by their handles.
+package hypervisor
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"time"
+
+	"github.com/droveway/droveway"
+)
+
+// Driver runs guests with one kind of hypervisor. Its methods may be called at
+// the same time.
+type Driver interface {
+	// Name is the driver's name, as "qemu".
+	Name() string
+	// Probe finds out what this host can do by trying it, never from a table.
+	// The keys are lower-case: "qemu": "7.2.22", "accelerator": "kvm", "kvm":
+	// "yes", "cpu.<flag>": "yes". The result may be kept for the life of the
+	// process.
+	Probe(ctx context.Context) (Capabilities, error)
+	// Start starts an instance. A Spec with Incoming set makes an instance that
+	// waits for memory and whose disks are not opened before TakeOver. If Start
+	// fails, nothing of the instance is left.
+	Start(ctx context.Context, spec Spec) (Instance, error)
+	// Attach finds the instance of a handle, which outlived the process that
+	// started it. If it runs no more the error is of kind NotFound.
+	Attach(ctx context.Context, h Handle) (Instance, error)
+}
+
+// Capabilities is what a driver has found out about its host.
+type Capabilities map[string]string
+
+// Handle finds an instance again. It is JSON so that anybody can keep it; only
+// its driver reads it.
+type Handle = json.RawMessage
+
+// Spec is an instance to start.
+type Spec struct {
+	Machine   string   `json:"machine"`
+	UUID      string   `json:"uuid"` // shown to the guest; the same for all instances of a machine
+	Dir       string   `json:"dir"`  // sockets, logs; exists, belongs to the driver
+	CPUs      int      `json:"cpus"`
+	MemoryMiB int64    `json:"memory_mib"`
+	Disks     []Disk   `json:"disks"`
+	NICs      []NIC    `json:"nics"`
+	Seed      string   `json:"seed,omitempty"`     // path of a cloud-init NoCloud ISO, read-only; empty: none
+	Incoming  bool     `json:"incoming,omitempty"` // waits for memory from another instance
+	TLS       *TLS     `json:"tls,omitempty"`      // for Receive, Send and Origin; nil: plain, for tests only
+	Peer      string   `json:"peer,omitempty"`     // with TLS: the only one that may send its memory; empty: any of the authority
+	Limits    Limits   `json:"limits"`
+	Extra     []string `json:"extra,omitempty"` // driver arguments, for tests
+}
+
+// Limits bounds what an instance may use, where the host can enforce it.
+type Limits struct {
+	CPUPercent int `json:"cpu_percent,omitempty"` // of one CPU; 0: no limit
+}
+
+// Disk is one disk of an instance.
+type Disk struct {
+	Name   string          `json:"name"` // unique in the instance, a DNS label
+	Path   string          `json:"path"` // of the local file
+	Format droveway.Format `json:"format"`
+	Size   int64           `json:"size"` // bytes that the guest sees
+}
+
+// NIC is one network card. TAP is the open descriptor of its tap device; the
+// driver hands it to the instance and does not close it.
+type NIC struct {
+	ID  string   `json:"id"` // unique in the instance, as "net0"
+	MAC string   `json:"mac"`
+	TAP *os.File `json:"-"`
+}
+
+// TLS names a directory with ca-cert.pem, server-cert.pem, server-key.pem,
+// client-cert.pem and client-key.pem; peers without a certificate of that
+// authority are refused.
+type TLS struct {
+	Dir string `json:"dir"`
+}
+
+// State is the state of an instance.
+//
+//	            ┌────────── Cancel ──────────┐
+//	            ▼                            │
+//	starting ─▶ running ◀─▶ paused     sending ─▶ held ─▶ sent (its memory is stale)
+//	incoming ─▶ received ─▶ running         any ─▶ gone
+//
+// stuck is running, but stopped by an I/O error of a disk: it goes on by Resume.
+type State string
+
+// The states of an instance.
+const (
+	Running  State = "running"
+	Paused   State = "paused"
+	Stuck    State = "stuck"
+	Sending  State = "sending"
+	Held     State = "held"
+	Sent     State = "sent"
+	Incoming State = "incoming"
+	Received State = "received"
+	Gone     State = "gone"
+)
+
+// Instance is one incarnation of a machine.
+type Instance interface {
+	// Handle is what Attach takes.
+	Handle() Handle
+	// PID is the process that runs the guest, 0 if there is none of its own.
+	PID() int
+	// State asks the instance. An instance that runs no more is Gone, without
+	// an error.
+	State(ctx context.Context) (State, error)
+	// Resume lets a paused or stuck guest go on.
+	Resume(ctx context.Context) error
+	// Pause holds the guest still.
+	Pause(ctx context.Context) error
+	// Stop asks the guest to power down and kills it once grace is over. It
+	// returns when the instance is gone, and does nothing if it is.
+	Stop(ctx context.Context, grace time.Duration) error
+	// Changed is closed at the next change of state; ask for it before State.
+	Changed() <-chan struct{}
+	// Console is the path of the log of the guest's serial console.
+	Console() string
+	// Close lets go of the instance, which runs on.
+	Close() error
+}
+
+// Mover is an instance that can move to another host with its memory. Source
+// side: Send, Cancel, Handover. Target side: Receive, TakeOver, Hydration,
+// Settle. All of them may be repeated.
+//
+// The order of a move: target.Receive; source.Send; wait for Held;
+// source.Handover; the secondary (see Restorer) exports the source's disks;
+// target.TakeOver; wait until Hydration is Ready; target.Settle.
+type Mover interface {
+	Instance
+	// Receive makes an incoming instance listen for memory at an address of
+	// this host (host:port, port 0: any free) and returns the real address.
+	Receive(ctx context.Context, listen string) (string, error)
+	// Send begins to send memory to the address of a Receive; peer is the
+	// name in the certificate of the other side. It returns at once.
+	Send(ctx context.Context, to, peer string, rate int64) error
+	// Sent tells how far Send is.
+	Sent(ctx context.Context) (MemoryProgress, error)
+	// Cancel ends a Send that was not handed over; the guest goes on here. If
+	// the guest is Sent already the error is of kind Conflict.
+	Cancel(ctx context.Context) error
+	// Handover completes a held Send. Afterwards the instance is Sent: its
+	// guest does not run and its disks are closed.
+	Handover(ctx context.Context) error
+	// TakeOver, on the instance that received, begins hydration of all disks
+	// from their origins and lets the guest run. Every write of the guest
+	// reaches the origin before the guest sees it done.
+	TakeOver(ctx context.Context, origins []Origin) error
+	// Hydration tells how far the disks are.
+	Hydration(ctx context.Context) (Hydration, error)
+	// SetRate bounds the copy in bytes a second; 0: no limit.
+	SetRate(ctx context.Context, rate int64) error
+	// Settle holds the guest still, flushes, and calls whole, which may read
+	// both sides of each disk; if it agrees every disk leaves its origin. The
+	// guest goes on in any case. Settle does nothing if the disks left already.
+	Settle(ctx context.Context, whole func(context.Context) error) error
+}
+
+// Origin is where a disk's bytes come from while it hydrates: an NBD export.
+type Origin struct {
+	Disk    string `json:"disk"`    // name in the Spec
+	Address string `json:"address"` // host:port
+	Export  string `json:"export"`
+	Peer    string `json:"peer"`           // name in the certificate of the origin
+	Rate    int64  `json:"rate,omitempty"` // bytes a second; 0: no limit
+}
+
+// MemoryProgress is how far the memory is.
+type MemoryProgress struct {
+	State      State         `json:"state"` // Sending, Held, Sent; Running after a failure or a cancel
+	Error      string        `json:"error,omitempty"`
+	Total      int64         `json:"total"`      // bytes
+	Remaining  int64         `json:"remaining"`  // bytes
+	Rate       int64         `json:"rate"`       // bytes a second
+	DirtyRate  int64         `json:"dirty_rate"` // bytes a second
+	Downtime   time.Duration `json:"downtime"`   // the hypervisor's own figure, once Sent
+	Iterations int64         `json:"iterations"`
+}
+
+// Hydration is how far the disks of an instance are.
+type Hydration struct {
+	Done    int64  `json:"done"`    // bytes, of all disks
+	Total   int64  `json:"total"`   // bytes, of all disks
+	Ready   bool   `json:"ready"`   // every disk is a full mirror of its origin
+	Settled bool   `json:"settled"` // no origin is used any more
+	Paused  bool   `json:"paused"`  // an error holds the copy up; Resume tries again
+	Error   string `json:"error,omitempty"`
+}
+
+// Restorer is a driver that can serve the disks of a stopped instance to
+// others: the secondary of a move.
+type Restorer interface {
+	// Secondary starts a process that will export disks; it opens none yet, so
+	// it may be started while an instance still has them.
+	Secondary(ctx context.Context, spec SecondarySpec) (Secondary, error)
+	// AttachSecondary finds it again; NotFound if it is gone.
+	AttachSecondary(ctx context.Context, h Handle) (Secondary, error)
+}
+
+// SecondarySpec is a secondary to start.
+type SecondarySpec struct {
+	Machine string `json:"machine"`
+	Dir     string `json:"dir"`
+	Listen  string `json:"listen"` // host:port, port 0: any free
+	TLS     *TLS   `json:"tls,omitempty"`
+	Peer    string `json:"peer,omitempty"` // with TLS: the only one that may use the exports; empty: any of the authority
+}
+
+// Secondary serves disks over NBD.
+type Secondary interface {
+	Handle() Handle
+	PID() int
+	// Address is where it listens.
+	Address() string
+	// Export opens disks, each under its name. Repeating it does nothing.
+	Export(ctx context.Context, disks []Disk) error
+	// Revoke closes the exports: whoever used them can write no more, which is
+	// what makes it a fence. The disks are flushed and closed.
+	Revoke(ctx context.Context) error
+	// Stop revokes and ends the process.
+	Stop(ctx context.Context) error
+	// Alive tells whether it still runs.
+	Alive(ctx context.Context) bool
+	Close() error
+}

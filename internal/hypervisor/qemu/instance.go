@@ -1,0 +1,58 @@
+package qemu
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// Instance is a guest in a QEMU process.
+type Instance struct {
+	*monitor
+	log   *slog.Logger
+	h     handle
+	verbs chan struct{} // holds a token while a verb changes the instance
+}
+
+func newInstance(log *slog.Logger, h handle, proc *process) *Instance {
+	i := &Instance{log: log.With("machine", h.Spec.Machine), h: h, verbs: make(chan struct{}, 1)}
+	i.monitor = newMonitor("the instance", h.file(monitorName), proc, h.remove)
+	return i
+}
+
+// begin connects to a process that has just been started and lets the guest of
+// one that is not incoming run.
+func (i *Instance) begin(ctx context.Context) error {
+	st, err := i.runState(ctx)
+	if err != nil || st != "prelaunch" || i.h.Spec.Incoming {
+		return err
+	}
+	return i.execute(ctx, "cont", nil, nil)
+}
+
+// exclusive does a verb while no other one is under way, and says which on what
+// in its error.
+func (i *Instance) exclusive(ctx context.Context, verb string, do func() error) error {
+	select {
+	case i.verbs <- struct{}{}:
+		defer func() { <-i.verbs }()
+	case <-ctx.Done():
+		return droveway.Errorf(droveway.Unavailable, "%s machine %s: %w", verb, i.h.Spec.Machine, context.Cause(ctx))
+	}
+	return i.about(verb, do())
+}
+
+func (i *Instance) about(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return droveway.Errorf(droveway.KindOf(err), "%s machine %s: %w", verb, i.h.Spec.Machine, err)
+}
+
+// Handle is what Attach takes.
+func (i *Instance) Handle() hypervisor.Handle { return i.h.encode() }
+
+// Console is the path of the log of the guest's serial console.
+func (i *Instance) Console() string { return i.h.file(consoleName) }

@@ -1,0 +1,259 @@
+package qemu
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// migration is what query-migrate says (MigrationInfo in qapi/migration.json).
+type migration struct {
+	Status   string `json:"status"`
+	Error    string `json:"error-desc"`
+	Downtime int64  `json:"downtime"` // ms
+	RAM      struct {
+		Total     int64   `json:"total"`
+		Remaining int64   `json:"remaining"`
+		Mbps      float64 `json:"mbps"` // megabits a second
+		DirtyRate int64   `json:"dirty-pages-rate"`
+		PageSize  int64   `json:"page-size"`
+		Passes    int64   `json:"dirty-sync-count"`
+	} `json:"ram"`
+	Listen []struct {
+		Host string `json:"host"`
+		Port string `json:"port"`
+	} `json:"socket-address"`
+}
+
+func (m migration) active() bool {
+	switch m.Status {
+	case "setup", "active", "pre-switchover", "device", "cancelling":
+		return true
+	}
+	return false
+}
+
+func (i *Instance) migration(ctx context.Context) (migration, error) {
+	var m migration
+	err := i.execute(ctx, "query-migrate", nil, &m)
+	return m, err
+}
+
+// capability switches features of a migration on.
+func (i *Instance) capabilities(ctx context.Context, names ...string) error {
+	var on []object
+	for _, n := range names {
+		on = append(on, object{"capability": n, "state": true})
+	}
+	return i.execute(ctx, "migrate-set-capabilities", object{"capabilities": on}, nil)
+}
+
+// account is the user that the instance was started as.
+func (i *Instance) account() (*account, error) { return lookup(i.h.User) }
+
+func (i *Instance) tls(ctx context.Context, e endpoint) (string, error) {
+	user, err := i.account()
+	if err != nil {
+		return "", err
+	}
+	return i.credentials(ctx, i.h.Spec.TLS, e, i.h.Spec.Dir, user)
+}
+
+// Receive listens for memory.
+func (i *Instance) Receive(ctx context.Context, listen string) (string, error) {
+	var address string
+	err := i.exclusive(ctx, "receive memory of", func() (err error) {
+		address, err = i.receive(ctx, listen)
+		return err
+	})
+	return address, err
+}
+
+func (i *Instance) receive(ctx context.Context, listen string) (string, error) {
+	if _, err := i.must(ctx, hypervisor.Incoming); err != nil {
+		return "", err
+	}
+	m, err := i.migration(ctx)
+	if err != nil {
+		return "", err
+	}
+	if m.Status == "" || m.Status == "none" {
+		if err := i.incoming(ctx, listen); err != nil {
+			return "", err
+		}
+		if m, err = i.migration(ctx); err != nil {
+			return "", err
+		}
+	}
+	if len(m.Listen) == 0 {
+		return "", droveway.Errorf(droveway.Conflict, "memory is arriving already")
+	}
+	return net.JoinHostPort(m.Listen[0].Host, m.Listen[0].Port), nil
+}
+
+// incoming opens the socket. return-path makes the source wait until the target
+// has understood all that it was sent: without it the source takes bytes in a
+// buffer for a completed migration.
+func (i *Instance) incoming(ctx context.Context, listen string) error {
+	creds, err := i.tls(ctx, server)
+	if err != nil {
+		return err
+	}
+	authz, err := i.only(ctx, i.h.Spec.Peer)
+	if err != nil {
+		return err
+	}
+	if err := i.capabilities(ctx, "events", "late-block-activate", "return-path"); err != nil {
+		return err
+	}
+	err = i.execute(ctx, "migrate-set-parameters", object{"tls-creds": creds, "tls-authz": authz}, nil)
+	if err != nil {
+		return err
+	}
+	return i.execute(ctx, "migrate-incoming", object{"uri": "tcp:" + listen}, nil)
+}
+
+// Send begins to send memory.
+func (i *Instance) Send(ctx context.Context, to, peer string, rate int64) error {
+	return i.exclusive(ctx, "send memory of", func() error {
+		s, err := i.must(ctx, hypervisor.Running, hypervisor.Paused, hypervisor.Sending, hypervisor.Held, hypervisor.Sent)
+		if err != nil || s != hypervisor.Running && s != hypervisor.Paused {
+			return err
+		}
+		return i.send(ctx, to, peer, rate)
+	})
+}
+
+// downtimeLimit is how long QEMU may expect the last pass to take when it holds
+// the guest, in ms.
+const downtimeLimit = 300
+
+func (i *Instance) send(ctx context.Context, to, peer string, rate int64) error {
+	creds, err := i.tls(ctx, client)
+	if err != nil {
+		return err
+	}
+	if err := i.capabilities(ctx, "events", "pause-before-switchover", "return-path", "auto-converge"); err != nil {
+		return err
+	}
+	p := object{"max-bandwidth": rate, "downtime-limit": downtimeLimit, "tls-creds": creds, "tls-hostname": peer}
+	if creds == "" {
+		p["tls-hostname"] = ""
+	}
+	if err := i.execute(ctx, "migrate-set-parameters", p, nil); err != nil {
+		return err
+	}
+	return i.execute(ctx, "migrate", object{"uri": "tcp:" + to}, nil)
+}
+
+// Sent tells how far Send is.
+func (i *Instance) Sent(ctx context.Context) (hypervisor.MemoryProgress, error) {
+	m, err := i.migration(ctx)
+	if err != nil {
+		return hypervisor.MemoryProgress{}, i.about("progress of", err)
+	}
+	p := hypervisor.MemoryProgress{
+		State: hypervisor.Running, Total: m.RAM.Total, Remaining: m.RAM.Remaining, Rate: int64(m.RAM.Mbps * 1e6 / 8),
+		DirtyRate: m.RAM.DirtyRate * m.RAM.PageSize, Downtime: time.Duration(m.Downtime) * time.Millisecond, Iterations: m.RAM.Passes,
+	}
+	s, err := i.state(ctx)
+	switch {
+	case err != nil:
+		return p, i.about("progress of", err)
+	case s == hypervisor.Gone:
+		return p, i.about("progress of", i.gone())
+	case s == hypervisor.Sending || s == hypervisor.Held || s == hypervisor.Sent:
+		p.State = s
+	case m.Status == "failed":
+		p.Error = m.Error
+		if p.Error == "" {
+			p.Error = "the connection to the target was lost"
+		}
+	}
+	return p, nil
+}
+
+// leaveWithin bounds the wait for QEMU to finish a migration either way: what is
+// left by then is the state of the devices.
+const leaveWithin = 60 * time.Second
+
+// Cancel ends a Send that was not handed over.
+func (i *Instance) Cancel(ctx context.Context) error {
+	return i.exclusive(ctx, "cancel the move of", func() error {
+		s, err := i.state(ctx)
+		if err != nil {
+			return err
+		}
+		switch s {
+		case hypervisor.Gone:
+			return i.gone()
+		case hypervisor.Sent, hypervisor.Incoming, hypervisor.Received:
+			return droveway.Errorf(droveway.Conflict, "its instance is %s", s)
+		case hypervisor.Sending, hypervisor.Held:
+			return i.cancel(ctx)
+		}
+		return nil
+	})
+}
+
+func (i *Instance) cancel(ctx context.Context) error {
+	if err := i.execute(ctx, "migrate_cancel", nil, nil); err != nil {
+		return err
+	}
+	s, err := i.left(ctx)
+	if err == nil && s == hypervisor.Sent {
+		return droveway.Errorf(droveway.Conflict, "it was handed over before the cancel came")
+	}
+	return err
+}
+
+// left waits until QEMU is out of a migration.
+func (i *Instance) left(ctx context.Context) (s hypervisor.State, err error) {
+	ctx, cancel := context.WithTimeout(ctx, leaveWithin)
+	defer cancel()
+	err = i.until(ctx, func() (bool, error) {
+		var err error
+		s, err = i.state(ctx)
+		return s != hypervisor.Sending && s != hypervisor.Held, err
+	})
+	return s, err
+}
+
+// Handover completes a held Send.
+func (i *Instance) Handover(ctx context.Context) error {
+	return i.exclusive(ctx, "hand over", func() error {
+		s, err := i.must(ctx, hypervisor.Held, hypervisor.Sent)
+		if err != nil || s == hypervisor.Sent {
+			return err
+		}
+		return i.handOver(ctx)
+	})
+}
+
+func (i *Instance) handOver(ctx context.Context) error {
+	m, err := i.migration(ctx)
+	if err != nil {
+		return err
+	}
+	if m.Status == "pre-switchover" {
+		if err := i.execute(ctx, "migrate-continue", object{"state": "pre-switchover"}, nil); err != nil {
+			return err
+		}
+	}
+	// Once the guest is on its way only QEMU knows how it ends.
+	s, err := i.left(context.WithoutCancel(ctx))
+	if err != nil || s == hypervisor.Sent {
+		return err
+	}
+	if s == hypervisor.Gone {
+		return i.gone()
+	}
+	p, err := i.Sent(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	return droveway.Errorf(droveway.Unavailable, "the target did not get the memory: %s", p.Error)
+}

@@ -1,0 +1,159 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// blockJob is what query-block-jobs says of one job (BlockJobInfo in
+// qapi/block-core.json).
+type blockJob struct {
+	ID       string `json:"device"`
+	Len      int64  `json:"len"`
+	Offset   int64  `json:"offset"`
+	Paused   bool   `json:"paused"`
+	Ready    bool   `json:"ready"`
+	Synced   *bool  `json:"actively-synced"` // since QEMU 8.2
+	IOStatus string `json:"io-status"`
+	Status   string `json:"status"`
+	Error    string `json:"error"`
+}
+
+func (j blockJob) concluded() bool { return j.Status == "concluded" }
+
+func (j blockJob) failing() bool { return j.IOStatus != "" && j.IOStatus != "ok" }
+
+// whole reports whether the mirror has all bytes and gets every write. Before
+// 8.2 QEMU does not say the latter, but sets both at the same moment.
+func (j blockJob) whole() bool {
+	return (j.Ready && (j.Synced == nil || *j.Synced) || j.completing()) && !j.failing()
+}
+
+// completing reports whether the job was told to complete and is about to.
+func (j blockJob) completing() bool { return j.Status == "waiting" || j.Status == "pending" }
+
+func (i *Instance) jobs(ctx context.Context) (map[string]blockJob, error) {
+	var all []blockJob
+	if err := i.execute(ctx, "query-block-jobs", nil, &all); err != nil {
+		return nil, err
+	}
+	jobs := map[string]blockJob{}
+	for _, j := range all {
+		jobs[j.ID] = j
+	}
+	return jobs, nil
+}
+
+// dismiss removes a job that has ended.
+func (i *Instance) dismiss(ctx context.Context, n int) error {
+	jobs, err := i.jobs(ctx)
+	if err != nil {
+		return err
+	}
+	if j, ok := jobs[syncJob(n)]; !ok || !j.concluded() {
+		return nil
+	}
+	return i.execute(ctx, "job-dismiss", object{"id": syncJob(n)}, nil)
+}
+
+// resumeCopies sets copies going that an error holds up, or has ended.
+func (i *Instance) resumeCopies(ctx context.Context) error {
+	drives, err := i.drives(ctx)
+	if err != nil {
+		return err
+	}
+	jobs, err := i.jobs(ctx)
+	if err != nil {
+		return err
+	}
+	for n, node := range drives {
+		switch j, ok := jobs[syncJob(n)]; {
+		case node == originNode(n):
+			err = i.mirror(ctx, n, 0)
+		case ok && node == topNode(n) && (j.Paused || j.failing()):
+			err = i.execute(ctx, "block-job-resume", object{"device": j.ID}, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Hydration tells how far the disks are.
+func (i *Instance) Hydration(ctx context.Context) (hypervisor.Hydration, error) {
+	h, err := i.hydration(ctx)
+	if err != nil {
+		return h, i.about("hydration of", err)
+	}
+	return h, nil
+}
+
+func (i *Instance) hydration(ctx context.Context) (h hypervisor.Hydration, err error) {
+	run, err := i.runState(ctx)
+	if err != nil {
+		return h, err
+	}
+	jobs, err := i.jobs(ctx)
+	if err != nil {
+		return h, err
+	}
+	drives, err := i.drives(ctx)
+	if err != nil {
+		return h, err
+	}
+	there, err := i.nodes(ctx)
+	if err != nil {
+		return h, err
+	}
+	h.Ready, h.Settled = true, true
+	for n, d := range i.h.Spec.Disks {
+		h.Total += d.Size
+		if drives[n] != localNode(n) || slices.Contains(there, originNode(n)) {
+			h.Settled = false
+		}
+		if drives[n] == localNode(n) {
+			h.Done += d.Size
+			continue
+		}
+		addJob(&h, d, jobs[syncJob(n)])
+	}
+	if run == "io-error" {
+		h.Ready = false
+	}
+	return h, nil
+}
+
+func addJob(h *hypervisor.Hydration, d hypervisor.Disk, j blockJob) {
+	if j.Len > 0 {
+		h.Done += max(0, d.Size-(j.Len-j.Offset))
+	}
+	h.Ready = h.Ready && j.whole()
+	switch {
+	case j.concluded():
+		h.Paused, h.Error = true, "the copy of disk "+d.Name+" has ended: "+j.Error
+	case j.failing():
+		h.Paused, h.Error = true, "the copy of disk "+d.Name+" is held up: "+j.IOStatus
+	}
+}
+
+// SetRate shares a rate among the copies that are under way.
+func (i *Instance) SetRate(ctx context.Context, rate int64) error {
+	jobs, err := i.jobs(ctx)
+	if err != nil {
+		return i.about("set the copy rate of", err)
+	}
+	if n := int64(len(jobs)); n > 0 && rate > 0 {
+		rate = max(rate/n, 1)
+	}
+	var errs []error
+	for id, j := range jobs {
+		if !j.concluded() {
+			errs = append(errs, i.execute(ctx, "block-job-set-speed", object{"device": id, "speed": rate}, nil))
+		}
+	}
+	return i.about("set the copy rate of", errors.Join(errs...))
+}

@@ -1,0 +1,197 @@
+package qemu
+
+import (
+	"context"
+	"net"
+	"slices"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// A disk of an instance that received is in one of these phases. Which one is
+// the name of the block node that the guest's device uses, so QEMU itself keeps
+// the record.
+//
+//	blank ──▶ origin ◀──▶ top ──▶ local
+//	          (a mirror that ends by an error leads back to origin)
+
+// drive gives the block node that a disk's device uses.
+func (i *Instance) drive(ctx context.Context, n int) (string, error) {
+	var node string
+	err := i.execute(ctx, "qom-get", object{"path": "/machine/peripheral/" + diskDevice(n), "property": "drive"}, &node)
+	return node, err
+}
+
+// drives gives those of all disks.
+func (i *Instance) drives(ctx context.Context) ([]string, error) {
+	var all []string
+	for n := range i.h.Spec.Disks {
+		node, err := i.drive(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, node)
+	}
+	return all, nil
+}
+
+// TakeOver begins hydration and lets the guest run. The placeholders are removed
+// last: as long as one is there the guest has not been seen to run.
+func (i *Instance) TakeOver(ctx context.Context, origins []hypervisor.Origin) error {
+	return i.exclusive(ctx, "take over", func() error {
+		s, err := i.must(ctx, hypervisor.Received, hypervisor.Running, hypervisor.Paused, hypervisor.Stuck)
+		if err != nil {
+			return err
+		}
+		if !i.h.Spec.Incoming {
+			return droveway.Errorf(droveway.Conflict, "its instance was not made to receive")
+		}
+		if err := i.attachOrigins(ctx, origins); err != nil {
+			return err
+		}
+		if s == hypervisor.Received {
+			if err := i.execute(ctx, "cont", nil, nil); err != nil {
+				return err
+			}
+		}
+		return i.dropBlanks(ctx)
+	})
+}
+
+func (i *Instance) attachOrigins(ctx context.Context, origins []hypervisor.Origin) error {
+	creds, err := i.tls(ctx, client)
+	if err != nil {
+		return err
+	}
+	for n, d := range i.h.Spec.Disks {
+		at := slices.IndexFunc(origins, func(o hypervisor.Origin) bool { return o.Disk == d.Name })
+		if at < 0 {
+			return droveway.Errorf(droveway.Invalid, "disk %s has no origin", d.Name)
+		}
+		if err := i.follow(ctx, n, origins[at], creds); err != nil {
+			return droveway.Errorf(droveway.KindOf(err), "disk %s: %w", d.Name, err)
+		}
+	}
+	return nil
+}
+
+// follow leads a disk to its mirror, from whichever phase it is in.
+func (i *Instance) follow(ctx context.Context, n int, o hypervisor.Origin, creds string) error {
+	node, err := i.drive(ctx, n)
+	if err != nil {
+		return err
+	}
+	if node == blankNode(n) {
+		if err := i.useOrigin(ctx, n, o, creds); err != nil {
+			return err
+		}
+		node = originNode(n)
+	}
+	if node == originNode(n) {
+		return i.mirror(ctx, n, o.Rate)
+	}
+	return nil
+}
+
+// connectWithin is how long QEMU tries to reach an origin, in seconds. It does
+// nothing else meanwhile.
+const connectWithin = 5
+
+// reconnectWithin is how long the guest's requests wait for an origin that has
+// been lost, in seconds. Afterwards they fail, which stops the guest.
+const reconnectWithin = 30
+
+// useOrigin makes the export the guest's disk. It comes before the mirror, or the
+// device would go past the mirror's filter.
+func (i *Instance) useOrigin(ctx context.Context, n int, o hypervisor.Origin, creds string) error {
+	node, err := nbdNode(n, o, creds)
+	if err != nil {
+		return err
+	}
+	if err := i.addNode(ctx, originNode(n), node); err != nil {
+		if droveway.Is(err, droveway.Conflict) {
+			err = droveway.Errorf(droveway.Unavailable, "origin at %s: %w", o.Address, err)
+		}
+		return err
+	}
+	return i.execute(ctx, "qom-set", object{
+		"path": "/machine/peripheral/" + diskDevice(n), "property": "drive", "value": originNode(n),
+	}, nil)
+}
+
+func nbdNode(n int, o hypervisor.Origin, creds string) (object, error) {
+	host, port, err := net.SplitHostPort(o.Address)
+	if err != nil {
+		return nil, droveway.Errorf(droveway.Invalid, "address of the origin: %w", err)
+	}
+	node := object{
+		"driver": "nbd", "node-name": originNode(n), "export": o.Export, "discard": "unmap",
+		"server":          object{"type": "inet", "host": host, "port": port},
+		"reconnect-delay": reconnectWithin, "open-timeout": connectWithin,
+	}
+	if creds != "" {
+		node["tls-creds"], node["tls-hostname"] = creds, o.Peer
+	}
+	return node, nil
+}
+
+// addNode makes a block node that is not there yet.
+func (i *Instance) addNode(ctx context.Context, name string, node object) error {
+	there, err := i.nodes(ctx)
+	if err != nil || slices.Contains(there, name) {
+		return err
+	}
+	return i.execute(ctx, "blockdev-add", node, nil)
+}
+
+// Measured: with a smaller buffer, or with QEMU's own granularity, the copy
+// starves the guest's requests.
+const (
+	mirrorBuffer      = 1 << 20
+	mirrorGranularity = 64 << 10
+)
+
+// mirror begins to copy an origin to the local file, with every write of the
+// guest going to both before the guest sees it done.
+func (i *Instance) mirror(ctx context.Context, n int, rate int64) error {
+	user, err := i.account()
+	if err != nil {
+		return err
+	}
+	d := i.h.Spec.Disks[n]
+	if err := user.own(d.Path); err != nil {
+		return err
+	}
+	if err := i.addNode(ctx, localNode(n), fileNode(localNode(n), d)); err != nil {
+		return err
+	}
+	if err := i.dismiss(ctx, n); err != nil {
+		return err
+	}
+	return i.execute(ctx, "blockdev-mirror", object{
+		"job-id": syncJob(n), "device": originNode(n), "target": localNode(n), "filter-node-name": topNode(n),
+		"sync": "full", "copy-mode": "write-blocking", "on-source-error": "stop", "on-target-error": "stop",
+		"buf-size": mirrorBuffer, "granularity": mirrorGranularity, "speed": rate, "auto-dismiss": false,
+	}, nil)
+}
+
+func (i *Instance) dropBlanks(ctx context.Context) error {
+	there, err := i.nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for n := range i.h.Spec.Disks {
+		if err := i.dropNode(ctx, there, blankNode(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (i *Instance) dropNode(ctx context.Context, there []string, name string) error {
+	if !slices.Contains(there, name) {
+		return nil
+	}
+	return i.execute(ctx, "blockdev-del", object{"node-name": name}, nil)
+}
