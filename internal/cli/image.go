@@ -83,12 +83,12 @@ func (u *upload) Read(b []byte) (int, error) {
 	u.done += int64(n)
 	if time.Since(u.shown) >= redraw || err == io.EOF {
 		u.shown = time.Now()
-		u.show()
+		u.show(err == io.EOF)
 	}
 	return n, err
 }
 
-func (u *upload) show() {
+func (u *upload) show(last bool) {
 	p := droveway.Progress{Done: u.done, Total: max(u.total, 0)}
 	if past := time.Since(u.began); past > redraw {
 		p.Rate = int64(float64(u.done) / past.Seconds())
@@ -96,7 +96,7 @@ func (u *upload) show() {
 	if p.Rate > 0 && p.Total > 0 {
 		p.Remaining = (p.Total - p.Done) * 1000 / p.Rate
 	}
-	key := fmt.Sprint(u.done >> 30)
+	key := fmt.Sprint(u.done>>30, last)
 	if p.Total > 0 {
 		key = fmt.Sprint(u.done * tenths / p.Total)
 	}

@@ -28,6 +28,8 @@ func machineMove(a *app) *cobra.Command {
 	var dry, abort bool
 	c := a.verb("move MACHINE", "Move a machine to another host without stopping it", a.machineNames(), func(r run) error {
 		switch {
+		case abort && dry:
+			return droveway.Errorf(droveway.Invalid, "--abort and --dry-run together make no sense: give one of them")
 		case abort:
 			return a.abort(r, f.wait)
 		case dry:
@@ -45,7 +47,6 @@ func machineMove(a *app) *cobra.Command {
 	c.Flags().Var(rateValue{&m.SyncRate}, "sync-rate", "bound of the disk copy a second, as 50M (default: none)")
 	c.Flags().BoolVar(&dry, "dry-run", false, "tell what would happen, and change nothing")
 	c.Flags().BoolVar(&abort, "abort", false, "cancel the machine's running move")
-	c.MarkFlagsMutuallyExclusive("dry-run", "abort")
 	_ = c.RegisterFlagCompletionFunc("to", a.hostNames())
 	return c
 }

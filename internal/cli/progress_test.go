@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/droveway/droveway"
+)
+
+func move(step string, p *droveway.Progress) droveway.Job {
+	return droveway.Job{
+		Kind: "machine-move", Subject: "machine/m", State: droveway.JobRunning, Step: step,
+		Steps: []string{"memory", "hydrate"}, Progress: p,
+	}
+}
+
+var course = []droveway.Job{
+	move("memory", nil),
+	move("memory", nil),
+	move("hydrate", &droveway.Progress{Done: 1 << 20, Total: 100 << 20, Rate: 10 << 20, Remaining: 9900}),
+	move("hydrate", &droveway.Progress{Done: 2 << 20, Total: 100 << 20, Rate: 10 << 20, Remaining: 9800}),
+	move("hydrate", &droveway.Progress{Done: 55 << 20, Total: 100 << 20, Rate: 10 << 20, Remaining: 4500}),
+	{Kind: "machine-move", Subject: "machine/m", State: droveway.JobSucceeded},
+}
+
+func show(terminal bool) string {
+	var b strings.Builder
+	p := &progress{w: &b, terminal: terminal}
+	for _, j := range course {
+		p.job(j)
+	}
+	p.end()
+	return b.String()
+}
+
+func TestProgressInAFileIsALineForEachChange(t *testing.T) {
+	t.Parallel()
+	want := `machine-move machine/m: running, step 1/2 memory
+machine-move machine/m: running, step 2/2 hydrate, 1% of 100 MiB, 10 MiB/s, 10s left
+machine-move machine/m: running, step 2/2 hydrate, 55% of 100 MiB, 10 MiB/s, 5s left
+machine-move machine/m: succeeded
+`
+	if d := cmp.Diff(want, show(false)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestProgressOnATerminalIsOneLine(t *testing.T) {
+	t.Parallel()
+	got := show(true)
+	if strings.Contains(got, "\n") || strings.Count(got, "\r") != len(course)+1 || !strings.HasSuffix(got, "\r\x1b[K") {
+		t.Errorf("not one line that is redrawn and cleared: %q", got)
+	}
+}

@@ -1,0 +1,64 @@
+package cli_test
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/droveway/droveway/internal/cli"
+	"github.com/droveway/droveway/internal/daemon"
+	"github.com/droveway/droveway/internal/daemon/daemontest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"droveway": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		env := cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
+		code := cli.Main(ctx, os.Args[1:], env, daemon.Roles())
+		stop()
+		os.Exit(code)
+	}})
+}
+
+// Each script has a fleet of its own, with hosts a and b. $DISK is the file of a
+// small image; exit wants the exit code of a command.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			f := daemontest.New(t, "a", "b")
+			testscript.Run(t, testscript.Params{
+				Files: []string{file},
+				Setup: func(env *testscript.Env) error {
+					env.Setenv("DROVEWAY_CONTEXT", f.ContextFile())
+					env.Setenv("DISK", f.Image())
+					env.Setenv("TZ", "UTC")
+					return nil
+				},
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+			})
+		})
+	}
+}
+
+// exits CODE COMMAND... runs a command that must end with a code.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	got := "0"
+	if err != nil {
+		got = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if got != args[0] {
+		ts.Fatalf("%s ended with %s, want %s", strings.Join(args[1:], " "), got, args[0])
+	}
+}
