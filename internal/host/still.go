@@ -101,8 +101,11 @@ func (a *Agent) verdict(ctx context.Context, m *machine, v Verdict, _ *task) (Ob
 	case <-s.done:
 		return Observed{}, s.err
 	}
-	if s.err != nil || !v.Equal {
-		return a.observe(ctx, m), s.err
+	if !v.Equal {
+		return a.observe(ctx, m), nil // it goes on, with the origin as before
+	}
+	if s.err != nil {
+		return Observed{}, s.err
 	}
 	return a.settled(ctx, m)
 }

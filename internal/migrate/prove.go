@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"slices"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/host"
@@ -13,6 +14,9 @@ import (
 // writes, then, with the guest held still, what differed; if nothing does the
 // disks leave their origin.
 func (m *Moves) prove(ctx context.Context, r *run) error {
+	if err := m.flush(ctx, r.State); err != nil {
+		return m.provedOrLost(ctx, r, err)
+	}
 	differ, err := m.firstRound(ctx, r)
 	if err != nil {
 		return m.provedOrLost(ctx, r, err)
@@ -50,6 +54,21 @@ func (m *Moves) provedOrLost(ctx context.Context, r *run, cause error) error {
 		return m.comeBack(ctx, r, "the target's instance died while its disks were proved")
 	}
 	return cause
+}
+
+// flush writes out what the target's hypervisor still has in memory of the
+// tables of qcow2 disks: the first round reads the files behind its back, and
+// might else read another chunk than the guest does. Holding the guest still does
+// that.
+func (m *Moves) flush(ctx context.Context, s *state) error {
+	if !slices.ContainsFunc(s.Target.Disks, func(d host.Disk) bool { return d.Format != droveway.Raw }) {
+		return nil
+	}
+	if _, err := m.cfg.Hosts.Hold(ctx, s.To, s.target()); err != nil {
+		return err
+	}
+	_, err := m.cfg.Hosts.Verdict(ctx, s.To, host.Verdict{Ref: s.target()})
+	return err
 }
 
 // firstRound compares all, and gives the chunks of each disk that differed.
