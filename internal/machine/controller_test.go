@@ -150,6 +150,15 @@ func (k *control) waitState(name string, want droveway.MachineState) (m droveway
 	return m
 }
 
+// waitEnd waits until a job has ended.
+func (k *control) waitEnd(j droveway.Job) droveway.Job {
+	k.t.Helper()
+	ctx, cancel := context.WithTimeout(k.t.Context(), patience)
+	defer cancel()
+	must(k.t, k.cfg.Jobs.Watch(ctx, j.Name, func(now droveway.Job) error { j = now; return nil }))
+	return j
+}
+
 func (k *control) waitHost(name string, want droveway.HostState) {
 	k.t.Helper()
 	k.wait("host "+name+" is "+string(want), func() bool {
@@ -246,7 +255,7 @@ func TestStartWithoutDisks(t *testing.T) {
 	k.hosts.lose("a", "web")
 	j, err := k.Start(t.Context(), "web", "")
 	must(t, err)
-	must(t, k.cfg.Jobs.Watch(t.Context(), j.Name, func(i droveway.Job) error { j = i; return nil }))
+	j = k.waitEnd(j)
 	m := k.waitState("web", droveway.MachineFailed)
 	if j.State != droveway.JobFailed || !strings.Contains(m.Status.Message, "disks are not there") || m.Spec.Running {
 		t.Errorf("job %s (%s), machine %+v", j.State, j.Error, m)
@@ -348,15 +357,25 @@ func TestHostsAreToldTheNetworks(t *testing.T) {
 	}
 }
 
-// A claim that outlived its job is freed, and one whose job goes on is not.
+// A claim that outlived its job is freed, be the job gone or ended, and one whose
+// job goes on is not.
 func TestLeftOverClaimIsFreed(t *testing.T) {
 	t.Parallel()
 	k := newControl(t)
 	settled(t, k.fleet, k.hosts, true)
-	_, err := Claim(t.Context(), k.fleet, "web", "machine-move-of-old")
+	running, err := k.cfg.Jobs.Submit(t.Context(), KindStart, subject("web"), startArgs{Machine: "no-such"}, job.SubmitOptions{})
 	must(t, err)
-	k.run()
+	_, err = Claim(t.Context(), k.fleet, "web", running.Name)
+	must(t, err)
+	again, err := k.reconcileMachine(t.Context(), "web")
+	if m := get(t, k.fleet, "web"); err != nil || again != claimLook || m.Status.Job != running.Name {
+		t.Errorf("again in %s, %v, held by %q", again, err, m.Status.Job)
+	}
 	k.beat("a")
+	k.run() // the job ends: there is no such machine
+	k.waitState("web", droveway.MachineRunning)
+	_, err = Claim(t.Context(), k.fleet, "web", "machine-move-of-old")
+	must(t, err)
 	k.waitState("web", droveway.MachineRunning)
 }
 
@@ -398,7 +417,7 @@ func TestRestartYieldsToStop(t *testing.T) {
 	k.beat("a")
 	j, err := k.cfg.Jobs.Submit(t.Context(), KindStart, subject("web"), startArgs{Machine: "web", Restart: true}, job.SubmitOptions{})
 	must(t, err)
-	must(t, k.cfg.Jobs.Watch(t.Context(), j.Name, func(i droveway.Job) error { j = i; return nil }))
+	j = k.waitEnd(j)
 	m := k.waitState("web", droveway.MachineStopped)
 	if j.State != droveway.JobFailed || m.Spec.Running || k.hosts.see("a", "web").state != hypervisor.Gone {
 		t.Errorf("job %s (%s), machine %+v", j.State, j.Error, m)
