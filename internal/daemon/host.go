@@ -41,7 +41,7 @@ type HostConfig struct {
 // Host runs the agent of a host until ctx ends; guests go on without it. A host
 // that has no identity yet joins the fleet first.
 func Host(ctx context.Context, cfg HostConfig) error {
-	unlock, err := lock(cfg.Data, "host")
+	unlock, err := lock(&cfg.Data, "host")
 	if err != nil {
 		return err
 	}

@@ -12,12 +12,17 @@ import (
 	"github.com/droveway/droveway"
 )
 
-// lock makes a data directory and takes it for this process. The kernel lets go
-// of it with the process, however that ends.
-func lock(dir, role string) (unlock func(), err error) {
-	if dir == "" {
+// lock makes a data directory absolute and real, and takes it for this process.
+// The kernel lets go of it with the process, however that ends.
+func lock(data *string, role string) (unlock func(), err error) {
+	if *data == "" {
 		return nil, droveway.Errorf(droveway.Invalid, "no data directory for the %s: give --data", role)
 	}
+	dir, err := filepath.Abs(*data)
+	if err != nil {
+		return nil, droveway.Errorf(droveway.Invalid, "data directory %s: %w", *data, err)
+	}
+	*data = dir
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, droveway.Errorf(droveway.Invalid, "make the data directory: %w", err)
 	}

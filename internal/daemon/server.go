@@ -55,7 +55,7 @@ type server struct {
 // The bus outlives everything that stands on it: the API and the controllers end
 // first, then the connection to the bus, then the bus.
 func Server(ctx context.Context, cfg ServerConfig) error {
-	unlock, err := lock(cfg.Data, "server")
+	unlock, err := lock(&cfg.Data, "server")
 	if err != nil {
 		return err
 	}
