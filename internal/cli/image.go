@@ -22,7 +22,7 @@ var imageColumns = []column[droveway.Image]{
 }
 
 func imageCommand(a *app) *cobra.Command {
-	return group("image", "Disks that machines are made from", imageImport(a), imageList(a), imageShow(a), imageRemove(a))
+	return group("image", "Disks that machines are made from", imageImport(a), imageInspect(a), imageList(a), imageShow(a), imageRemove(a))
 }
 
 func imageImport(a *app) *cobra.Command {

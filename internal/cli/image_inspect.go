@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/identify"
+	"github.com/droveway/droveway/internal/image/inspect"
+)
+
+// imageInspect needs no server: it reads the file by itself.
+func imageInspect(a *app) *cobra.Command {
+	var explain bool
+	var vectors string
+	c := &cobra.Command{
+		Use: "inspect FILE", Short: "Tell what an image holds and what must change for it to run here",
+		Long: "Reads an image (raw, qcow2, VMDK, VHD, VHDX or OVA) without mounting, changing or starting it,\nand needs no server. --explain shows what every test gave and why the system was recognised.",
+		Args: operands("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := catalog(vectors)
+			if err != nil {
+				return err
+			}
+			r, err := inspect.File(cmd.Context(), args[0], c)
+			if err != nil {
+				return err
+			}
+			if a.output != "table" {
+				return a.encode(r)
+			}
+			return writeInspection(a.env.Out, r, explain)
+		},
+	}
+	c.Flags().BoolVar(&explain, "explain", false, "show the tests and how near each system is")
+	c.Flags().StringVar(&vectors, "vectors", "", "folder of further identification files (*.yaml)")
+	return c
+}
+
+// catalog is the systems that come with the program, and those of a folder.
+func catalog(folder string) (*identify.Catalog, error) {
+	c, err := identify.Default()
+	if err != nil || folder == "" {
+		return c, err
+	}
+	info, err := os.Stat(folder)
+	if err == nil && !info.IsDir() {
+		err = droveway.Errorf(droveway.Invalid, "%s: not a folder", folder)
+	}
+	if err != nil {
+		return nil, droveway.Errorf(droveway.Invalid, "read identification files: %w", err)
+	}
+	return c, c.Add(os.DirFS(folder))
+}
+
+func writeInspection(out io.Writer, r *inspect.Report, explain bool) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, row := range inspectionRows(r) {
+		if row[1] != "" {
+			fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
+		}
+	}
+	fmt.Fprintln(w)
+	writeVolumes(w, r.Volumes)
+	writePreflight(w, r.Preflight)
+	if explain {
+		writeExplanation(w, r)
+	}
+	return flush(w)
+}
+
+func inspectionRows(r *inspect.Report) [][2]string {
+	y, o := &r.System, &r.OS
+	rows := [][2]string{
+		{"image", strings.TrimSpace(r.Image.Format + " " + r.Image.Variant + " " + r.Image.Member)},
+		{"size", bytesText(r.Image.Size)},
+		{"partitions", r.Disk.Kind},
+		{"os", strings.TrimSpace(o.Name + " " + parenthesis(o.ID))},
+		{"version", o.Version},
+		{"result", fmt.Sprintf("%s, margin %.2f", o.Status, o.Margin)},
+		{"architecture", y.Architecture},
+		{"firmware", strings.Join(y.Firmware, ", ")},
+		{"boot loader", y.BootLoader},
+		{"init", y.Init},
+		{"network", strings.Join(y.Network.Kinds, ", ")},
+		{"guest tools", strings.Join(y.Tools, ", ")},
+	}
+	if o.Status != identify.Identified && len(o.Why) > 0 {
+		rows = slices.Insert(rows, 6, [2]string{"because", o.Why[0]})
+	}
+	for _, k := range y.Kernels {
+		text := fmt.Sprintf("%s, virtio disk: %s, network: %s", k.Version, better(k.Virtio.Block, k.Virtio.SCSI), k.Virtio.Net)
+		if k.InitramfsKind != "" {
+			text += ", initramfs: " + k.InitramfsKind
+		}
+		rows = append(rows, [2]string{"kernel", text})
+	}
+	return rows
+}
+
+// better is the nearer of two places of a driver.
+func better(a, b string) string {
+	for _, where := range []string{"built-in", "initramfs", "modules"} {
+		if a == where || b == where {
+			return where
+		}
+	}
+	return a
+}
+
+func parenthesis(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "(" + s + ")"
+}
+
+func writeVolumes(w io.Writer, volumes []inspect.Volume) {
+	fmt.Fprintln(w, "VOLUME\tHOLDS\tSIZE\tFREE\tMOUNT\tNOTE")
+	for _, v := range volumes {
+		free := "-"
+		if v.Free >= 0 {
+			free = bytesText(v.Free)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.Kind, bytesText(v.Size), free, dash(v.Mount), dash(v.Dirty+v.Problem))
+	}
+}
+
+func writePreflight(w io.Writer, findings []inspect.Finding) {
+	if len(findings) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintln(w, "PREFLIGHT\tWHAT\tWHY")
+	for _, f := range findings {
+		why := f.Why
+		if f.Advice != "" {
+			why += ": " + f.Advice
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Level, f.What, why)
+	}
+}
+
+func writeExplanation(w io.Writer, r *inspect.Report) {
+	fmt.Fprintln(w)
+	fmt.Fprintln(w, "TEST\tGAVE")
+	names := make([]string, 0, len(r.OS.Vector))
+	for name := range r.OS.Vector {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		fmt.Fprintf(w, "%s\t%s\n", name, valueText(r.OS.Vector[name]))
+	}
+	for _, c := range r.OS.Ranked {
+		fmt.Fprintf(w, "\n%s\tdistance %.3f\n", c.ID, c.Distance)
+		for _, e := range c.Evidence {
+			fmt.Fprintf(w, "  %s %s\tweight %g\twanted %s\tgot %s\n", e.Verdict, e.Test, e.Weight, e.Want, dash(e.Got))
+		}
+	}
+	for _, why := range r.OS.Why {
+		fmt.Fprintf(w, "\nbecause\t%s", why)
+	}
+	fmt.Fprintf(w, "\n\nread\t%s in %d ms\n", bytesText(r.ReadBytes), r.TookMS)
+}
+
+const shownValues = 3
+
+func valueText(v identify.Value) string {
+	switch {
+	case v.NotRun:
+		return "not needed"
+	case v.Error != "":
+		return "failed: " + v.Error
+	case v.Absent():
+		return "absent"
+	}
+	text := fmt.Sprintf("%q", v.Values[:min(shownValues, len(v.Values))])
+	if more := len(v.Values) - shownValues; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}

@@ -1,0 +1,275 @@
+// Package initramfs reads what an initramfs contains: cpio archives in a row,
+// each as it is or compressed with gzip, zstd, xz, lz4, lzma or bzip2.
+//
+// It reads from the io.Reader it is given and touches nothing else. What it
+// decompresses is bounded; nothing is kept but names.
+package initramfs
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
+	"errors"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
+
+	"github.com/droveway/droveway"
+)
+
+// Limits of one initramfs.
+const (
+	maxUnpacked = 1 << 30 // bytes
+	maxFiles    = 200_000
+	maxArchives = 16
+	maxWindow   = 128 << 20 // of zstd: mkinitcpio and dracut use up to that
+	maxDict     = 64 << 20  // of xz and lzma
+)
+
+// Summary is what was found.
+type Summary struct {
+	Kind        string          // "initramfs-tools", "dracut", "mkinitcpio", …, or empty
+	Compression []string        // of each archive, "" for none
+	Modules     map[string]bool // kernel modules, as "virtio_blk"
+	Files       int
+}
+
+var errEnough = errors.New("enough")
+
+// Read goes through an initramfs until it knows its kind and has met all wanted
+// modules, or to its end.
+func Read(r io.Reader, wanted ...string) (Summary, error) {
+	s := &scan{wanted: wanted, Summary: Summary{Modules: map[string]bool{}}, left: maxUnpacked}
+	err := s.archives(bufio.NewReaderSize(r, 64<<10))
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return s.Summary, err
+}
+
+type scan struct {
+	Summary
+	wanted []string
+	left   int64 // bytes that may still be unpacked
+}
+
+func (s *scan) archives(r *bufio.Reader) error {
+	for range maxArchives {
+		head, err := skipZeros(r)
+		if len(head) == 0 {
+			return err
+		}
+		if bytes.HasPrefix(head, []byte("07070")) {
+			s.Compression = append(s.Compression, "")
+			if err := s.cpio(r); err != nil {
+				return err
+			}
+			continue
+		}
+		name, unpacked, err := unpack(r, head)
+		if err != nil {
+			return droveway.Errorf(droveway.Invalid, "initramfs: %w", err)
+		}
+		s.Compression = append(s.Compression, name)
+		if err := s.inside(unpacked); err != nil {
+			return err
+		}
+		if name != "gzip" {
+			// The others read ahead: what follows them cannot be found.
+			return nil
+		}
+	}
+	return nil
+}
+
+// inside reads all cpio archives of a compressed part.
+func (s *scan) inside(unpacked io.ReadCloser) error {
+	defer unpacked.Close()
+	r := bufio.NewReaderSize(unpacked, 64<<10)
+	for {
+		head, err := skipZeros(r)
+		if len(head) == 0 || err != nil && s.Files > 0 {
+			return nil
+		}
+		if err := s.cpio(r); err != nil {
+			return err
+		}
+	}
+}
+
+const headBytes = 6
+
+// skipZeros passes over the padding between archives.
+func skipZeros(r *bufio.Reader) ([]byte, error) {
+	for {
+		b, err := r.Peek(1)
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return nil, err
+		}
+		if b[0] != 0 {
+			head, err := r.Peek(headBytes)
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return head, err
+		}
+		if _, err := r.Discard(1); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func unpack(r *bufio.Reader, head []byte) (string, io.ReadCloser, error) {
+	has := func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) }
+	switch {
+	case has("\x1f\x8b"):
+		z, err := gzip.NewReader(r)
+		if err == nil {
+			z.Multistream(false)
+		}
+		return "gzip", z, err
+	case has("\x28\xb5\x2f\xfd"):
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			return "zstd", nil, err
+		}
+		return "zstd", z.IOReadCloser(), nil
+	case has("\xfd7zXZ\x00"):
+		z, err := xz.ReaderConfig{DictCap: maxDict, SingleStream: true}.NewReader(r)
+		return "xz", io.NopCloser(z), err
+	case has("\x02\x21\x4c\x18"), has("\x04\x22\x4d\x18"):
+		return "lz4", io.NopCloser(lz4.NewReader(r)), nil
+	case has("BZh"):
+		return "bzip2", io.NopCloser(bzip2.NewReader(r)), nil
+	case has("\x5d\x00\x00"):
+		z, err := lzma.ReaderConfig{DictCap: maxDict}.NewReader(r)
+		return "lzma", io.NopCloser(z), err
+	}
+	return "", nil, droveway.Errorf(droveway.Invalid, "neither cpio nor a known compression at % x", head)
+}
+
+const (
+	cpioHeader  = 110
+	cpioSize    = 54 // of the file's size, eight hexadecimal digits
+	cpioName    = 94
+	maxName     = 4096
+	cpioTrailer = "TRAILER!!!"
+)
+
+// cpio reads one archive in the "newc" format, names only.
+func (s *scan) cpio(r *bufio.Reader) error {
+	h := make([]byte, cpioHeader)
+	for {
+		if _, err := io.ReadFull(r, h); err != nil {
+			return truncated(err)
+		}
+		size, ok1 := hex(h[cpioSize:])
+		length, ok2 := hex(h[cpioName:])
+		if string(h[:5]) != "07070" || !ok1 || !ok2 || length == 0 || length > maxName {
+			return droveway.Errorf(droveway.Invalid, "initramfs: a cpio header makes no sense")
+		}
+		name := make([]byte, pad(cpioHeader+length)-cpioHeader)
+		if _, err := io.ReadFull(r, name); err != nil {
+			return truncated(err)
+		}
+		text := string(name[:length-1])
+		if text == cpioTrailer {
+			return nil
+		}
+		if err := s.take(text, cpioHeader+length+size); err != nil {
+			return err
+		}
+		if _, err := r.Discard(int(pad(size))); err != nil {
+			return truncated(err)
+		}
+	}
+}
+
+func pad(n int64) int64 { return (n + 3) &^ 3 }
+
+func hex(b []byte) (int64, bool) {
+	var n int64
+	for _, c := range b[:8] {
+		switch {
+		case c >= '0' && c <= '9':
+			n = n<<4 | int64(c-'0')
+		case c >= 'a' && c <= 'f':
+			n = n<<4 | int64(c-'a'+10)
+		case c >= 'A' && c <= 'F':
+			n = n<<4 | int64(c-'A'+10)
+		default:
+			return 0, false
+		}
+	}
+	return n, true
+}
+
+func truncated(err error) error {
+	return droveway.Errorf(droveway.Invalid, "initramfs: it ends too early: %w", err)
+}
+
+func (s *scan) take(name string, bytes int64) error {
+	s.Files++
+	if s.left -= bytes; s.left < 0 || s.Files > maxFiles {
+		return droveway.Errorf(droveway.Invalid, "initramfs: more than %d files or %d bytes: it is damaged or hostile", maxFiles, maxUnpacked)
+	}
+	name = strings.TrimPrefix(strings.TrimPrefix(name, "./"), "/")
+	if m, ok := ModuleName(name); ok {
+		s.Modules[m] = true
+	}
+	if s.Kind == "" {
+		s.Kind = kindOf(name)
+	}
+	if s.Kind != "" && s.all() {
+		return errEnough
+	}
+	return nil
+}
+
+func (s *scan) all() bool {
+	for _, w := range s.wanted {
+		if !s.Modules[w] {
+			return false
+		}
+	}
+	return len(s.wanted) > 0
+}
+
+// ModuleName gives the name of the module in a file, as modprobe knows it.
+func ModuleName(file string) (string, bool) {
+	name := path.Base(file)
+	for _, suffix := range []string{".xz", ".zst", ".gz"} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	name, ok := strings.CutSuffix(name, ".ko")
+	return strings.ReplaceAll(name, "-", "_"), ok
+}
+
+// kindOf tells the maker by a file that only it puts in.
+func kindOf(name string) string {
+	switch name {
+	case "conf/initramfs.conf", "scripts/functions", "scripts/init-premount/ORDER":
+		return "initramfs-tools"
+	case "init_functions", "buildconfig":
+		return "mkinitcpio"
+	case "bin/nash", "sbin/nash":
+		return "mkinitrd"
+	case "run_all.sh", "mkinitrd.config":
+		return "mkinitrd-suse"
+	case "lib/mdev/storage-device", "etc/mkinitfs", "sbin/nlplug-findfs":
+		return "mkinitfs"
+	}
+	if strings.HasPrefix(name, "usr/lib/dracut") || strings.HasPrefix(name, "lib/dracut") || strings.HasPrefix(name, "var/lib/dracut") {
+		return "dracut"
+	}
+	return ""
+}

@@ -1,0 +1,121 @@
+package inspect
+
+import (
+	"github.com/droveway/droveway/internal/image/disk"
+	"github.com/droveway/droveway/internal/image/identify"
+)
+
+// Report is all that was found out.
+type Report struct {
+	Image     Image           `json:"image"`
+	Disk      disk.Table      `json:"disk"`
+	Volumes   []Volume        `json:"volumes"`
+	OS        identify.Report `json:"os"`
+	System    System          `json:"system"`
+	Preflight []Finding       `json:"preflight"`
+	Notes     []string        `json:"notes,omitempty"` // what was damaged or left out
+	ReadBytes int64           `json:"read_bytes"`
+	TookMS    int64           `json:"took_ms"`
+}
+
+// Image is the file.
+type Image struct {
+	Format  string `json:"format"`
+	Variant string `json:"variant,omitempty"`
+	Member  string `json:"member,omitempty"` // of an OVA
+	Size    int64  `json:"size"`             // bytes a guest sees
+}
+
+// Volume is a partition, a logical volume or the whole disk.
+type Volume struct {
+	Name      string `json:"name"` // "p1", "vg/root", "md/…", "disk"
+	Kind      string `json:"kind"` // "ext4", "luks2", …
+	UUID      string `json:"uuid,omitempty"`
+	Label     string `json:"label,omitempty"`
+	Size      int64  `json:"size"` // bytes
+	Free      int64  `json:"free"` // bytes; -1: unknown
+	Dirty     string `json:"dirty,omitempty"`
+	Encrypted bool   `json:"encrypted,omitempty"`
+	Mount     string `json:"mount,omitempty"` // where the guest has it
+	Problem   string `json:"problem,omitempty"`
+}
+
+// System is what the disk holds, beside its name.
+type System struct {
+	Root         string   `json:"root,omitempty"` // the volume
+	Roots        []string `json:"roots,omitempty"`
+	Architecture string   `json:"architecture,omitempty"`
+	Firmware     []string `json:"firmware,omitempty"` // "bios", "uefi"
+	SecureBoot   bool     `json:"secure_boot,omitempty"`
+	BootLoader   string   `json:"boot_loader,omitempty"`
+	Init         string   `json:"init,omitempty"`
+	Kernels      []Kernel `json:"kernels,omitempty"`
+	Network      Network  `json:"network"`
+	Tools        []string `json:"guest_tools,omitempty"`
+	CloudInit    bool     `json:"cloud_init,omitempty"`
+	SELinux      string   `json:"selinux,omitempty"`
+	Hibernated   string   `json:"hibernated,omitempty"`
+	Fstab        []Mount  `json:"fstab,omitempty"`
+	Encrypted    []string `json:"encrypted,omitempty"` // names of volumes
+}
+
+// Kernel is an installed kernel.
+type Kernel struct {
+	Version       string   `json:"version"`
+	File          string   `json:"file"`
+	Initramfs     string   `json:"initramfs,omitempty"`
+	InitramfsKind string   `json:"initramfs_kind,omitempty"` // "initramfs-tools", "dracut", …
+	Compression   []string `json:"compression,omitempty"`
+	Virtio        Virtio   `json:"virtio"`
+	Problem       string   `json:"problem,omitempty"`
+}
+
+// Virtio says where the drivers are that the guest needs to find its root here:
+// "built-in", "initramfs", "modules" (installed, but not in the initramfs) or
+// "missing".
+type Virtio struct {
+	PCI   string `json:"virtio_pci"`
+	Block string `json:"virtio_blk"`
+	SCSI  string `json:"virtio_scsi"`
+	Net   string `json:"virtio_net"`
+}
+
+// Network is how the guest sets its network up.
+type Network struct {
+	Kinds  []string `json:"kinds,omitempty"` // "ifupdown", "netplan", …
+	Static []Static `json:"static,omitempty"`
+}
+
+// Static is an address that does not come from DHCP.
+type Static struct {
+	Interface string `json:"interface"`
+	Address   string `json:"address"`
+	File      string `json:"file"`
+}
+
+// Mount is a line of fstab.
+type Mount struct {
+	Spec    string `json:"spec"`
+	Path    string `json:"path"`
+	Kind    string `json:"kind"`
+	Options string `json:"options,omitempty"`
+	Volume  string `json:"volume,omitempty"` // that it names, if it is on this disk
+}
+
+// Level is how much a finding matters.
+type Level string
+
+// The levels.
+const (
+	Change  Level = "change"  // would be changed by the repair
+	Warning Level = "warning" // works, but not all of it
+	Blocker Level = "blocker" // will not work
+)
+
+// Finding is something that the user must know before anything is copied.
+type Finding struct {
+	Level  Level  `json:"level"`
+	What   string `json:"what"`
+	Why    string `json:"why"`
+	Advice string `json:"advice,omitempty"`
+}

@@ -1,0 +1,120 @@
+package inspect
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/droveway/droveway/internal/image/block"
+	"github.com/droveway/droveway/internal/image/disk"
+	"github.com/droveway/droveway/internal/image/filesystem/probe"
+)
+
+// findVolumes lists what the disk is divided into: partitions, or the whole
+// disk, then the members of arrays, then logical volumes.
+func (s *inspection) findVolumes() {
+	if s.report.Disk.Kind == "none" {
+		s.add("disk", s.disk, s.size, nil)
+	}
+	for i := range s.report.Disk.Parts {
+		p := &s.report.Disk.Parts[i]
+		if p.Size < 4096 || extendedType(p.Type) {
+			continue
+		}
+		s.add(fmt.Sprintf("p%d", p.Number), block.Section(s.disk, p.Start, p.Size), p.Size, p)
+	}
+	s.openArrays()
+	s.openGroups()
+}
+
+func extendedType(t string) bool { return t == "05" || t == "0f" || t == "85" }
+
+func (s *inspection) add(name string, r io.ReaderAt, size int64, p *disk.Part) *volume {
+	if len(s.volumes) >= maxVolumes {
+		s.note("more than %d volumes: the rest is left out", maxVolumes)
+		return nil
+	}
+	f := probe.Look(r, size)
+	v := &volume{r: r, part: p, found: f.Volume, Volume: Volume{Name: name, Kind: f.Kind, UUID: f.UUID, Label: f.Label, Size: size, Free: -1}}
+	if f.Volume != nil {
+		i := f.Volume.Info()
+		v.Free, v.Dirty = i.Free, i.Dirty
+	}
+	if f.Err != nil {
+		v.Problem = f.Err.Error()
+	}
+	if strings.HasPrefix(f.Kind, probe.LUKS) || f.Kind == probe.BitLocker {
+		v.Encrypted = true
+		s.report.System.Encrypted = append(s.report.System.Encrypted, name)
+	}
+	if f.Hibernate {
+		s.report.System.Hibernated = "swap on " + name + " holds the memory of a hibernated system"
+	}
+	s.volumes = append(s.volumes, v)
+	return v
+}
+
+// openArrays adds each mirror once.
+func (s *inspection) openArrays() {
+	seen := map[string]bool{}
+	for _, v := range s.ofKind(probe.MD) {
+		m, ok := disk.OpenMember(v.r, v.Size)
+		if !ok || seen[m.Array] {
+			continue
+		}
+		seen[m.Array] = true
+		if m.R == nil {
+			v.Problem = fmt.Sprintf("a member of an MD array of level %d over %d disks: only mirrors can be read", m.Level, m.Disks)
+			continue
+		}
+		name := m.Name
+		if _, after, ok := strings.Cut(name, ":"); ok {
+			name = after
+		}
+		if name == "" {
+			name = "0"
+		}
+		if a := s.add("md/"+name, m.R, m.Size, nil); a != nil {
+			a.alias = []string{"/dev/md/" + name, "/dev/md" + name}
+		}
+	}
+}
+
+func (s *inspection) openGroups() {
+	var pvs []*disk.PhysicalVolume
+	for _, v := range s.ofKind(probe.LVM) {
+		pv, err := disk.OpenPhysicalVolume(v.Name, v.r, v.Size)
+		if err != nil {
+			v.Problem = err.Error()
+			continue
+		}
+		pvs = append(pvs, pv)
+	}
+	lvs, err := disk.LogicalVolumes(pvs)
+	if err != nil {
+		s.note("%v", err)
+	}
+	for _, lv := range lvs {
+		name := lv.Group + "/" + lv.Name
+		if lv.R == nil {
+			s.volumes = append(s.volumes, &volume{Volume: Volume{Name: name, Kind: probe.Unknown, Free: -1, Problem: lv.Problem}})
+			continue
+		}
+		if v := s.add(name, lv.R, lv.Size, nil); v != nil {
+			v.alias = []string{"/dev/" + name, "/dev/mapper/" + mapperName(lv.Group) + "-" + mapperName(lv.Name)}
+		}
+	}
+}
+
+// mapperName doubles hyphens, as the device mapper does.
+func mapperName(s string) string { return strings.ReplaceAll(s, "-", "--") }
+
+func (s *inspection) ofKind(kind string) []*volume {
+	var found []*volume
+	for _, v := range s.volumes {
+		if v.Kind == kind {
+			found = append(found, v)
+		}
+	}
+	return found
+}
