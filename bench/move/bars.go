@@ -47,8 +47,10 @@ func verdictOf(ok bool) verdict {
 }
 
 func growth(r report) bar {
-	b := bar{Name: "request to running does not depend on the disk", Verdict: notMeasured,
-		Want: fmt.Sprintf("switch-first: %d MiB at most %.1f × %d MiB", bigMiB, maxGrowth, smallMiB)}
+	b := bar{
+		Name: "request to running does not depend on the disk", Verdict: notMeasured,
+		Want: fmt.Sprintf("switch-first: %d MiB at most %.1f × %d MiB", bigMiB, maxGrowth, smallMiB),
+	}
 	big, okBig := r.row(bigMiB, switchFirst)
 	small, okSmall := r.row(smallMiB, switchFirst)
 	if okBig && okSmall {
@@ -60,8 +62,10 @@ func growth(r report) bar {
 }
 
 func advantage(r report) bar {
-	b := bar{Name: "sooner than pre-copy", Verdict: notMeasured,
-		Want: fmt.Sprintf("switch-first with %d MiB at least %d × sooner", bigMiB, minAdvantage)}
+	b := bar{
+		Name: "sooner than pre-copy", Verdict: notMeasured,
+		Want: fmt.Sprintf("switch-first with %d MiB at least %d × sooner", bigMiB, minAdvantage),
+	}
 	ours, ok := r.row(bigMiB, switchFirst)
 	theirs, okTheirs := r.row(bigMiB, preCopy)
 	if ok && okTheirs {

@@ -41,8 +41,14 @@ func TestScheduleLetsNoModeAlwaysBegin(t *testing.T) {
 	t.Parallel()
 	got := schedule(2, []int64{1024, 64}, []mode{switchFirst, preCopy})
 	want := []trial{
-		{1, 64, switchFirst}, {1, 64, preCopy}, {1, 1024, switchFirst}, {1, 1024, preCopy},
-		{2, 64, preCopy}, {2, 64, switchFirst}, {2, 1024, preCopy}, {2, 1024, switchFirst},
+		{1, 64, switchFirst},
+		{1, 64, preCopy},
+		{1, 1024, switchFirst},
+		{1, 1024, preCopy},
+		{2, 64, preCopy},
+		{2, 64, switchFirst},
+		{2, 1024, preCopy},
+		{2, 1024, switchFirst},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

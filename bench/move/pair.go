@@ -16,8 +16,8 @@ const (
 	diskPort   = "7002"
 )
 
-// pair moves with what QEMU offers by itself, in the order in which virsh
-// migrate --copy-storage-all has it:
+// pair moves with what QEMU offers by itself, with the commands that virsh migrate
+// --copy-storage-all gives it:
 //
 //	disk to the target, in the background ─▶ memory ─▶ the copy ends ─▶ the guest runs on the target
 type pair struct {
@@ -46,10 +46,10 @@ func (p *pair) boot(ctx context.Context, g guest) error {
 
 func (p *pair) move(ctx context.Context) (moved, error) {
 	var m moved
-	begun := time.Now()
 	if err := p.prepare(ctx); err != nil {
 		return m, fmt.Errorf("prepare the target: %w", err)
 	}
+	begun := time.Now()
 	if err := p.mirror(ctx); err != nil {
 		return m, fmt.Errorf("copy the disk: %w", err)
 	}
@@ -82,6 +82,7 @@ func (p *pair) prepare(ctx context.Context) error {
 	return p.target.each(ctx, []command{
 		{"nbd-server-start", members{"addr": members{"type": "inet", "data": members{"host": p.to.address.String(), "port": diskPort}}, "tls-creds": credentials}},
 		{"block-export-add", members{"type": "nbd", "id": "export0", "node-name": diskNode, "name": diskNode, "writable": true}},
+		{"migrate-set-capabilities", capabilities("events", "return-path", "late-block-activate")},
 		{"migrate-set-parameters", members{"tls-creds": credentials}},
 		{"migrate-incoming", members{"uri": "tcp:" + p.target.hostPort(memoryPort)}},
 	})
@@ -107,7 +108,7 @@ func (p *pair) mirror(ctx context.Context) error {
 // memory sends the memory, up to the last of it.
 func (p *pair) memory(ctx context.Context) error {
 	err := p.source.each(ctx, []command{
-		{"migrate-set-capabilities", capabilities("events", "pause-before-switchover")},
+		{"migrate-set-capabilities", capabilities("events", "return-path", "pause-before-switchover")},
 		{"migrate-set-parameters", members{"tls-creds": credentials, "tls-hostname": p.to.name, "max-bandwidth": unlimited}},
 		{"migrate", members{"uri": "tcp:" + p.target.hostPort(memoryPort)}},
 	})
