@@ -11,8 +11,8 @@ import (
 	"github.com/droveway/droveway"
 )
 
-// DefaultNetwork is the network of a machine that names none.
-const DefaultNetwork = "default"
+// defaultNetwork is the network of a machine that names none.
+const defaultNetwork = "default"
 
 // Where the addresses that the server gives begin, counted from the subnet's
 // own. The first address is left for a gateway, the next ones for computers that
@@ -27,17 +27,17 @@ const (
 // from, one that is taken this often is no accident.
 const macTries = 64
 
-// Taken is what the network cards of a fleet hold: on each network, which machine
+// holdings is what the network cards of a fleet hold: on each network, which machine
 // has an address.
-type Taken struct {
+type holdings struct {
 	addrs map[string]map[netip.Addr]string
 	macs  map[string]map[string]string
 }
 
-// TakenBy collects what the cards of the machines hold, except those of the
+// holdingsOf collects what the cards of the machines hold, except those of the
 // machine named except.
-func TakenBy(machines []droveway.Machine, except string) Taken {
-	t := Taken{addrs: map[string]map[netip.Addr]string{}, macs: map[string]map[string]string{}}
+func holdingsOf(machines []droveway.Machine, except string) holdings {
+	t := holdings{addrs: map[string]map[netip.Addr]string{}, macs: map[string]map[string]string{}}
 	for _, m := range machines {
 		if m.Name == except {
 			continue
@@ -49,7 +49,7 @@ func TakenBy(machines []droveway.Machine, except string) Taken {
 	return t
 }
 
-func (t Taken) add(n droveway.NIC, machine string) {
+func (t holdings) add(n droveway.NIC, machine string) {
 	if t.addrs[n.Network] == nil {
 		t.addrs[n.Network] = map[netip.Addr]string{}
 		t.macs[n.Network] = map[string]string{}
@@ -58,19 +58,19 @@ func (t Taken) add(n droveway.NIC, machine string) {
 	t.macs[n.Network][n.MAC] = machine
 }
 
-// Cards completes the network cards of a new machine: a machine without any gets
+// cards completes the network cards of a new machine: a machine without any gets
 // one on the default network, a card without MAC or address gets one that nobody
-// has. Cards changes neither m nor taken. Its errors: NotFound names an unknown
+// has. It changes neither m nor taken. Its errors: NotFound names an unknown
 // network, Invalid an address that cannot be, Conflict one that is taken or a
 // subnet that is full.
-func Cards(m *droveway.Machine, networks []droveway.Network, taken Taken) ([]droveway.NIC, error) {
+func cards(m *droveway.Machine, networks []droveway.Network, taken holdings) ([]droveway.NIC, error) {
 	cards := slices.Clone(m.Spec.NICs)
 	if len(cards) == 0 {
 		cards = []droveway.NIC{{}}
 	}
 	// What is written down goes first, so that no other card of the machine
 	// is given an address that stands further down.
-	mine := TakenBy(nil, "")
+	mine := holdingsOf(nil, "")
 	for i := range cards {
 		if err := checkCard(m.Name, &cards[i], networks, taken, mine); err != nil {
 			return nil, err
@@ -85,9 +85,9 @@ func Cards(m *droveway.Machine, networks []droveway.Network, taken Taken) ([]dro
 }
 
 // checkCard puts what is written of a card into one form and claims it in mine.
-func checkCard(machine string, card *droveway.NIC, networks []droveway.Network, taken, mine Taken) error {
+func checkCard(machine string, card *droveway.NIC, networks []droveway.Network, taken, mine holdings) error {
 	if card.Network == "" {
-		card.Network = DefaultNetwork
+		card.Network = defaultNetwork
 	}
 	n, err := networkNamed(networks, card.Network)
 	if err != nil {
@@ -111,7 +111,7 @@ func checkCard(machine string, card *droveway.NIC, networks []droveway.Network, 
 	return nil
 }
 
-func completeCard(m *droveway.Machine, i int, card *droveway.NIC, networks []droveway.Network, taken, mine Taken) error {
+func completeCard(m *droveway.Machine, i int, card *droveway.NIC, networks []droveway.Network, taken, mine holdings) error {
 	n, err := networkNamed(networks, card.Network)
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func checkAddress(machine string, a netip.Addr, n droveway.Network) error {
 }
 
 // free refuses a card whose address or MAC somebody has.
-func free(machine string, card droveway.NIC, taken, mine Taken) error {
+func free(machine string, card droveway.NIC, taken, mine holdings) error {
 	if what, _ := mine.holds(card); what != "" {
 		return droveway.Errorf(droveway.Invalid, "machine %s: two of its cards have %s: give each its own", machine, what)
 	}
@@ -160,7 +160,7 @@ func free(machine string, card droveway.NIC, taken, mine Taken) error {
 }
 
 // holds names what of the card is taken, if anything is, and by which machine.
-func (t Taken) holds(card droveway.NIC) (what, owner string) {
+func (t holdings) holds(card droveway.NIC) (what, owner string) {
 	if owner, ok := t.addrs[card.Network][card.Address]; ok && card.Address.IsValid() {
 		return fmt.Sprintf("address %s on network %s", card.Address, card.Network), owner
 	}
@@ -170,7 +170,7 @@ func (t Taken) holds(card droveway.NIC) (what, owner string) {
 	return "", ""
 }
 
-func freeAddress(n droveway.Network, taken, mine Taken) (netip.Addr, error) {
+func freeAddress(n droveway.Network, taken, mine holdings) (netip.Addr, error) {
 	last := broadcast(n.Subnet)
 	for a := first(n.Subnet); a.Less(last); a = a.Next() {
 		if _, ok := taken.addrs[n.Name][a]; ok {
@@ -206,7 +206,7 @@ func broadcast(subnet netip.Prefix) netip.Addr {
 
 // freeMAC makes an address from what the machine is, so that a machine that is
 // made again gets another: caches of neighbours must not mistake it.
-func freeMAC(m *droveway.Machine, card int, n droveway.Network, taken, mine Taken) (string, error) {
+func freeMAC(m *droveway.Machine, card int, n droveway.Network, taken, mine holdings) (string, error) {
 	for try := range macTries {
 		mac := hashMAC(m.Name, m.Created, card, try)
 		_, theirs := taken.macs[n.Name][mac]

@@ -38,7 +38,7 @@ func filled(network, base string, from, to int) []droveway.Machine {
 func TestCardsGivesAddresses(t *testing.T) {
 	t.Parallel()
 	networks := []droveway.Network{
-		testNetwork(DefaultNetwork, "10.20.0.0/16"), testNetwork("lan", "192.168.5.0/24"),
+		testNetwork(defaultNetwork, "10.20.0.0/16"), testNetwork("lan", "192.168.5.0/24"),
 		testNetwork("tiny", "172.16.0.8/30"), testNetwork("small", "172.16.1.0/27"),
 	}
 	tests := []struct {
@@ -51,7 +51,7 @@ func TestCardsGivesAddresses(t *testing.T) {
 		{"no network: default", []droveway.NIC{{}}, nil, []string{"default 10.20.0.10"}},
 		{"next free", []droveway.NIC{card("lan", "", "")}, filled("lan", "192.168.5", 10, 12), []string{"lan 192.168.5.13"}},
 		{"a gap", []droveway.NIC{card("lan", "", "")}, append(filled("lan", "192.168.5", 10, 12), filled("lan", "192.168.5", 14, 20)...), []string{"lan 192.168.5.13"}},
-		{"another network's addresses do not count", []droveway.NIC{card("lan", "", "")}, filled(DefaultNetwork, "192.168.5", 10, 12), []string{"lan 192.168.5.10"}},
+		{"another network's addresses do not count", []droveway.NIC{card("lan", "", "")}, filled(defaultNetwork, "192.168.5", 10, 12), []string{"lan 192.168.5.10"}},
 		{"two cards", []droveway.NIC{card("lan", "", ""), card("lan", "", "")}, nil, []string{"lan 192.168.5.10", "lan 192.168.5.11"}},
 		{"a given one further down", []droveway.NIC{card("lan", "", ""), card("lan", "", "192.168.5.10")}, nil, []string{"lan 192.168.5.11", "lan 192.168.5.10"}},
 		{"below the first", []droveway.NIC{card("lan", "", "192.168.5.1")}, nil, []string{"lan 192.168.5.1"}},
@@ -64,7 +64,7 @@ func TestCardsGivesAddresses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := machineWith("new", tt.cards...)
-			cards, err := Cards(&m, networks, TakenBy(tt.taken, "new"))
+			cards, err := cards(&m, networks, holdingsOf(tt.taken, "new"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +112,7 @@ func TestCardsRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := machineWith("new", tt.cards...)
-			_, err := Cards(&m, networks, TakenBy(tt.taken, "new"))
+			_, err := cards(&m, networks, holdingsOf(tt.taken, "new"))
 			if !droveway.Is(err, tt.kind) || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %s error %v, want %s with %q", droveway.KindOf(err), err, tt.kind, tt.says)
 			}
@@ -124,22 +124,22 @@ func TestCardsRefuses(t *testing.T) {
 // of one network differ even where the hash does not.
 func TestCardsMACs(t *testing.T) {
 	t.Parallel()
-	networks := []droveway.Network{testNetwork(DefaultNetwork, "10.20.0.0/16")}
+	networks := []droveway.Network{testNetwork(defaultNetwork, "10.20.0.0/16")}
 	older, newer := machineWith("web"), machineWith("web")
 	newer.Created = older.Created.Add(1)
-	a, err := Cards(&older, networks, Taken{})
+	a, err := cards(&older, networks, holdings{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := Cards(&newer, networks, Taken{})
+	b, err := cards(&newer, networks, holdings{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a[0].MAC == b[0].MAC {
 		t.Errorf("both machines called web have the MAC %s", a[0].MAC)
 	}
-	taken := TakenBy([]droveway.Machine{machineWith("other", a...)}, "web")
-	c, err := Cards(&older, networks, taken)
+	taken := holdingsOf([]droveway.Machine{machineWith("other", a...)}, "web")
+	c, err := cards(&older, networks, taken)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 // thereby known to be left over and the Controller frees it. Of two jobs that
 // were submitted at the same time the compare-and-set lets one through; the other
 // ends without having done anything, with the same Conflict naming the winner
-// that CheckFree gives to whoever submits later. A repeated request identifier
+// that checkFree gives to whoever submits later. A repeated request identifier
 // gives the job that is there, before either check.
 //
 // Claiming again for the same job does nothing. Errors: NotFound; Conflict, with
@@ -27,7 +27,7 @@ func Claim(ctx context.Context, f *fleet.Fleet, machine, job string) (droveway.M
 		case m.Status.Job == job:
 			return m, nil
 		case m.Status.Job != "":
-			return m, CheckFree(&m)
+			return m, checkFree(&m)
 		}
 		m.Status.Job = job
 		_, err = f.Machines.Put(ctx, machine, m, rev)
@@ -44,8 +44,8 @@ func Unclaim(ctx context.Context, f *fleet.Fleet, machine, job string) error {
 	return whileHeld(ctx, f, machine, job, func(m *droveway.Machine) { m.Status.Job = "" })
 }
 
-// CheckFree refuses a machine that belongs to a job: Conflict, with its name.
-func CheckFree(m *droveway.Machine) error {
+// checkFree refuses a machine that belongs to a job: Conflict, with its name.
+func checkFree(m *droveway.Machine) error {
 	if m.Status.Job == "" {
 		return nil
 	}

@@ -85,7 +85,7 @@ const workers = 8
 
 // Run watches and acts until ctx ends or the bus is closed.
 func (c *Controller) Run(ctx context.Context) error {
-	if err := EnsureDefaultNetwork(ctx, c.cfg.Fleet); err != nil {
+	if err := ensureDefaultNetwork(ctx, c.cfg.Fleet); err != nil {
 		return err
 	}
 	c.seen.begin(c.grace)

@@ -268,6 +268,43 @@ func TestStartWithoutDisks(t *testing.T) {
 	})
 }
 
+// A host that is gone for good holds up nothing once it is taken out of the
+// fleet: neither the undoing of a creation nor a removal.
+func TestHostTakenOut(t *testing.T) {
+	t.Parallel()
+	k := newControl(t)
+	settled(t, k.fleet, k.hosts, true)
+	k.run()
+	k.beat("a")
+	k.hosts.setFail(func(_, verb string) error {
+		switch verb {
+		case "create":
+			return droveway.Errorf(droveway.Conflict, "the disk is broken")
+		case "networks":
+			return nil
+		}
+		return droveway.Errorf(droveway.Unavailable, "host a is not connected")
+	})
+	m := web(true)
+	m.Name = "new"
+	j, err := k.Create(t.Context(), m, "")
+	must(t, err)
+	k.wait("the creation is being undone", func() bool {
+		j, err = k.cfg.Jobs.Get(t.Context(), j.Name)
+		return err == nil && j.State == droveway.JobUnwinding && j.Retry != ""
+	})
+	must(t, k.fleet.Hosts.Delete(t.Context(), "a"))
+	if j = k.waitEnd(j); j.State != droveway.JobFailed || !strings.Contains(j.Error, "the disk is broken") {
+		t.Errorf("job %s: %s", j.State, j.Error)
+	}
+	k.waitState("web", droveway.MachineUnknown)
+	j, err = k.Remove(t.Context(), "web", "")
+	must(t, err)
+	if j = k.waitEnd(j); j.State != droveway.JobSucceeded {
+		t.Errorf("job %s: %s", j.State, j.Error)
+	}
+}
+
 // A machine that cannot be started is failed and says why, stays wanted, and
 // runs once the reason is gone.
 func TestFailedStartIsTriedAgain(t *testing.T) {

@@ -55,7 +55,7 @@ func (c *Controller) record(m droveway.Machine) func(context.Context, *job.Run[n
 			return nil // a repetition
 		}
 		if err == nil {
-			return taken(m.Name)
+			return clash(m.Name)
 		}
 		if !droveway.Is(err, droveway.NotFound) {
 			return err
@@ -71,7 +71,7 @@ func (c *Controller) record(m droveway.Machine) func(context.Context, *job.Run[n
 	}
 }
 
-func taken(name string) error {
+func clash(name string) error {
 	return droveway.Errorf(droveway.Exists, "there is a machine %q already: choose another name", name)
 }
 
@@ -88,7 +88,7 @@ func (c *Controller) complete(ctx context.Context, m droveway.Machine) (_ drovew
 	if err != nil {
 		return m, err
 	}
-	m.Spec.NICs, err = Cards(&m, networks, TakenBy(machines, m.Name))
+	m.Spec.NICs, err = cards(&m, networks, holdingsOf(machines, m.Name))
 	return m, err
 }
 
@@ -104,7 +104,7 @@ func (s on[S]) place(ctx context.Context, r *job.Run[S]) error {
 	if err != nil {
 		return err
 	}
-	_, err = Advance(ctx, s.c.cfg.Fleet, s.machine, r.Job, func(m *droveway.Machine) {
+	_, err = advance(ctx, s.c.cfg.Fleet, s.machine, r.Job, func(m *droveway.Machine) {
 		m.Status.Host = host
 		setState(m, droveway.MachinePlaced, "")
 	})
@@ -134,9 +134,10 @@ func (s on[S]) volumes(ctx context.Context, r *job.Run[S]) error {
 	})
 }
 
+// removeVolumes removes all that the machine's host has of it, the guest too.
 func (s on[S]) removeVolumes(ctx context.Context, r *job.Run[S]) error {
-	m, ok, err := stillHeld(ctx, s.c.cfg.Fleet, s.machine, r.Job)
-	if err != nil || !ok || m.Status.Host == "" {
+	m, ok, err := s.onHost(ctx, r)
+	if err != nil || !ok {
 		return err
 	}
 	_, err = s.c.cfg.Hosts.Remove(ctx, m.Status.Host, ref(&m))

@@ -11,7 +11,7 @@ import (
 )
 
 // Instance says what a host has to run for a machine. Its token is the caller's
-// to choose: see Advance.
+// to choose: see advance.
 //
 // An image that is in the library no more is left out, for the volumes of a
 // machine that was created do not need it. Errors: NotFound for an unknown

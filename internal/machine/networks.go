@@ -16,11 +16,11 @@ import (
 // defaultVNI is the identifier of the default network.
 const defaultVNI = 4242
 
-// EnsureDefaultNetwork makes the default network, 10.20.0.0/16, if there is no
+// ensureDefaultNetwork makes the default network, 10.20.0.0/16, if there is no
 // network of that name.
-func EnsureDefaultNetwork(ctx context.Context, f *fleet.Fleet) error {
+func ensureDefaultNetwork(ctx context.Context, f *fleet.Fleet) error {
 	n := droveway.Network{
-		Meta:   droveway.Meta{Name: DefaultNetwork, Created: time.Now().UTC()},
+		Meta:   droveway.Meta{Name: defaultNetwork, Created: time.Now().UTC()},
 		Subnet: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 20, 0, 0}), 16),
 		VNI:    defaultVNI,
 	}

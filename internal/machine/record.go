@@ -20,11 +20,11 @@ func setState(m *droveway.Machine, s droveway.MachineState, message string) {
 	m.Status.Message = message
 }
 
-// Advance gives a machine that the job has claimed the token of its next
+// advance gives a machine that the job has claimed the token of its next
 // instance, together with another change of its record. A token is greater than
 // any that a machine of this name ever had, even one that was removed, for it is
 // no less than the record's revision in the store, and that only grows.
-func Advance(ctx context.Context, f *fleet.Fleet, machine, job string, change func(*droveway.Machine)) (droveway.Machine, error) {
+func advance(ctx context.Context, f *fleet.Fleet, machine, job string, change func(*droveway.Machine)) (droveway.Machine, error) {
 	for {
 		m, rev, err := f.Machines.Get(ctx, machine)
 		if err != nil {

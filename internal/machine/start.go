@@ -52,7 +52,7 @@ func (c *Controller) prepare(a startArgs) func(context.Context, *job.Run[before]
 		if a.Restart && !m.Spec.Running {
 			return droveway.Errorf(droveway.Conflict, "machine %s is not wanted to run any more", a.Machine)
 		}
-		_, err = Advance(ctx, c.cfg.Fleet, a.Machine, r.Job, func(m *droveway.Machine) {
+		_, err = advance(ctx, c.cfg.Fleet, a.Machine, r.Job, func(m *droveway.Machine) {
 			m.Spec.Running = true
 			setState(m, droveway.MachineDefining, "")
 		})

@@ -48,11 +48,26 @@ func (s on[S]) start(ctx context.Context, r *job.Run[S]) error {
 	return err
 }
 
+// onHost reads the record of the machine, if the job still has it and its host
+// may have something of it. That a host was taken out of the fleet is the
+// operator's word that it has nothing.
+func (s on[S]) onHost(ctx context.Context, r *job.Run[S]) (m droveway.Machine, ok bool, err error) {
+	m, ok, err = stillHeld(ctx, s.c.cfg.Fleet, s.machine, r.Job)
+	if err != nil || !ok {
+		return m, false, err
+	}
+	_, _, err = s.c.cfg.Fleet.Hosts.Get(ctx, m.Status.Host)
+	if droveway.Is(err, droveway.NotFound) { // also if it has no host yet
+		return m, false, nil
+	}
+	return m, err == nil, err
+}
+
 // kill undoes start. Stop comes before any question, because it also ends a start
 // that is still under way on the host.
 func (s on[S]) kill(ctx context.Context, r *job.Run[S]) error {
-	m, ok, err := stillHeld(ctx, s.c.cfg.Fleet, s.machine, r.Job)
-	if err != nil || !ok || m.Status.Host == "" {
+	m, ok, err := s.onHost(ctx, r)
+	if err != nil || !ok {
 		return err
 	}
 	_, err = s.c.cfg.Hosts.Stop(ctx, m.Status.Host, host.Stop{Ref: ref(&m)})

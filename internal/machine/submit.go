@@ -37,7 +37,7 @@ func (c *Controller) Create(ctx context.Context, m droveway.Machine, requestID s
 func (c *Controller) possible(ctx context.Context, m droveway.Machine) error {
 	_, _, err := c.cfg.Fleet.Machines.Get(ctx, m.Name)
 	if err == nil {
-		return taken(m.Name)
+		return clash(m.Name)
 	}
 	if !droveway.Is(err, droveway.NotFound) {
 		return err
@@ -116,7 +116,7 @@ func (c *Controller) idle(ctx context.Context, name string) (droveway.Machine, e
 	if err != nil {
 		return m, err
 	}
-	if err := CheckFree(&m); err != nil {
+	if err := checkFree(&m); err != nil {
 		return m, err
 	}
 	h, _, err := c.cfg.Fleet.Hosts.Get(ctx, m.Status.Host)

@@ -212,7 +212,7 @@ func TestTokenOutlivesMachine(t *testing.T) {
 		_, err := Claim(t.Context(), f, "web", "job-1")
 		must(t, err)
 		for range 3 {
-			m, err := Advance(t.Context(), f, "web", "job-1", func(*droveway.Machine) {})
+			m, err := advance(t.Context(), f, "web", "job-1", func(*droveway.Machine) {})
 			must(t, err)
 			if m.Status.Token <= last {
 				t.Errorf("token %d after %d", m.Status.Token, last)
@@ -222,7 +222,7 @@ func TestTokenOutlivesMachine(t *testing.T) {
 		must(t, f.Machines.Delete(t.Context(), "web"))
 	}
 	must(t, f.Machines.Create(t.Context(), "web", web(true)))
-	if _, err := Advance(t.Context(), f, "web", "job-1", func(*droveway.Machine) {}); !droveway.Is(err, droveway.Conflict) {
+	if _, err := advance(t.Context(), f, "web", "job-1", func(*droveway.Machine) {}); !droveway.Is(err, droveway.Conflict) {
 		t.Errorf("without a claim: %v", err)
 	}
 }

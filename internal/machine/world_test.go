@@ -84,7 +84,7 @@ func fill(t *testing.T, f *fleet.Fleet, hosts ...string) {
 		Meta: droveway.Meta{Name: "tiny"}, Format: droveway.QCOW2, Size: 20<<20 + 1, Bytes: 5 << 20, SHA256: "abc", State: droveway.ImageReady,
 	}))
 	must(t, f.Images.Create(ctx, "late", droveway.Image{Meta: droveway.Meta{Name: "late"}, State: droveway.ImageImporting}))
-	must(t, EnsureDefaultNetwork(ctx, f))
+	must(t, ensureDefaultNetwork(ctx, f))
 }
 
 func must(t *testing.T, err error) {
