@@ -19,8 +19,15 @@ type Report struct {
 	Listeners   []Listener   `json:"listeners,omitempty"`
 	Connections []Connection `json:"connections,omitempty"`
 	Emitted     []Emission   `json:"emitted,omitempty"`
-	Lost        uint64       `json:"lost,omitempty"` // events that did not fit into the probe's buffers
+	// Translations of a host that translates addresses for others.
+	Translations []Translation `json:"translations,omitempty"`
+	Lost         uint64        `json:"lost,omitempty"` // events that did not fit into the probe's buffers
 }
+
+// Repeat is how often at least a probe reports its open connections again: an
+// edge lives by being seen, so that a lost report of a close leaves nothing
+// behind.
+const Repeat = 5 * time.Minute
 
 // Process is a process of a host; PID and Start together name it for good.
 type Process struct {
@@ -50,7 +57,9 @@ const (
 )
 
 // Connection is a connection that opened, was found open, or closed. The same
-// connection is reported again, under the same ID, when more of it is known.
+// connection is reported again, under the same ID, when more of it is known and
+// every Repeat while it is open. A probe leaves out the connections that it opens
+// for patterns: it reports those as emissions.
 type Connection struct {
 	ID        string         `json:"id"` // unique in a probe's life
 	Protocol  string         `json:"protocol"`
@@ -64,6 +73,16 @@ type Connection struct {
 	// bits; 0: not known. Both ends see the same pair, whatever translates
 	// addresses between them.
 	ISN uint64 `json:"isn,omitempty"`
+}
+
+// Translation is an entry of the connection table of a host that translates
+// addresses: the first packet as it came in and as it went out.
+type Translation struct {
+	Protocol       string         `json:"protocol"`
+	Source         netip.AddrPort `json:"source"`
+	Destination    netip.AddrPort `json:"destination"`
+	NewSource      netip.AddrPort `json:"new_source"`
+	NewDestination netip.AddrPort `json:"new_destination"`
 }
 
 // Emission is one connection that a probe opened as part of a pattern, as it
