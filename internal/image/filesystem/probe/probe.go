@@ -12,7 +12,10 @@ import (
 	"github.com/droveway/droveway/internal/image/block"
 	"github.com/droveway/droveway/internal/image/disk"
 	"github.com/droveway/droveway/internal/image/filesystem"
+	"github.com/droveway/droveway/internal/image/filesystem/btrfs"
 	"github.com/droveway/droveway/internal/image/filesystem/ext"
+	"github.com/droveway/droveway/internal/image/filesystem/fat"
+	"github.com/droveway/droveway/internal/image/filesystem/xfs"
 )
 
 // driver is a reader of filesystems.
@@ -23,7 +26,10 @@ type driver struct {
 
 func drivers() []driver {
 	return []driver{
+		{xfs.Is, xfs.Open},
+		{btrfs.Is, btrfs.Open},
 		{ext.Is, ext.Open},
+		{fat.Is, fat.Open},
 	}
 }
 
