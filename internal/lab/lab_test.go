@@ -52,11 +52,23 @@ func standIn(role string, args []string) error {
 		return nil
 	case role == "host" && args[0] == "ls":
 		return standInHosts(fleet)
+	case role == "up":
+		return standInUp(option("--data"))
 	case role == "host":
 		return standInHost(option("--data"), os.Getenv("DROVEWAY_TOKEN"))
 	}
 	time.Sleep(time.Hour) // a guest
 	return nil
+}
+
+// standInUp brings a lab up and waits to be killed.
+func standInUp(dir string) error {
+	_, err := Up(context.Background(), Config{Dir: dir, Hosts: 2, Binary: os.Args[0], Uplink: true, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	fmt.Println("up")
+	select {}
 }
 
 func standInServer(data, listen string) error {
@@ -234,7 +246,7 @@ func checkProcess(t *testing.T, l *Lab, role string) {
 
 func TestKilledRolesStartAgain(t *testing.T) {
 	c := config(t, 1)
-	l := up(t, c)
+	up(t, c)
 	// As the command line would, from another process.
 	l, err := Load(c.Dir, c.Log)
 	if err != nil {
@@ -320,6 +332,36 @@ func TestDownAfterAKillAnywhereInUp(t *testing.T) {
 		}
 		down(t, c.Dir)
 		down(t, c.Dir)
+	}
+}
+
+// The same with a real kill, which may come between any two system calls. Nobody
+// who waits for the killed process's output waits for the lab's processes.
+func TestDownAfterARealKill(t *testing.T) {
+	for _, after := range []time.Duration{0, 5, 10, 20, 40, 80, 160, 320} {
+		dir := config(t, 1).Dir
+		cmd := exec.Command(os.Args[0], "up", "--data", dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(after * time.Millisecond)
+		cmd.Process.Kill()
+		closed := make(chan struct{})
+		go func() {
+			io.Copy(io.Discard, out)
+			close(closed)
+		}()
+		select {
+		case <-closed:
+		case <-time.After(5 * time.Second):
+			t.Errorf("killed after %d ms: somebody still holds its standard output", after)
+		}
+		cmd.Wait()
+		down(t, dir)
 	}
 }
 

@@ -113,9 +113,14 @@ func startTicks(pid int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return parseTicks(pid, b)
+}
+
+// parseTicks reads proc_pid_stat(5), of which fields 3 and 22 count.
+func parseTicks(pid int, stat []byte) (uint64, error) {
 	// The name, field 2, may hold anything but ends with the last parenthesis.
-	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	const state, started = 3 - 3, 22 - 3
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	const state, started = 0, 19
 	if len(fields) <= started {
 		return 0, fmt.Errorf("process %d: short stat", pid)
 	}
