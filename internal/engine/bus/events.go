@@ -69,24 +69,16 @@ func (c *Conn) Publish(ctx context.Context, e droveway.Event) error {
 // 0, for every event from now on, one after the other. It ends with fn's error,
 // with the cause of ctx, or with Unavailable if the connection was closed.
 func (c *Conn) Events(ctx context.Context, since uint64, fn func(seq uint64, e droveway.Event) error) error {
-	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy}
+	from := store.From{Subjects: []string{"event.>"}, Policy: jetstream.DeliverNewPolicy}
 	if since > 0 {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, since+1
+		from.Policy, from.Start = jetstream.DeliverByStartSequencePolicy, since+1
 	}
-	tail, err := store.OpenTail(ctx, c.JS, eventStream, cfg)
-	if err != nil {
-		return err
-	}
-	defer tail.Close()
-	for {
-		m, err := tail.Next(ctx)
-		if err != nil {
-			return err
+	return store.Follow(ctx, c.JS, eventStream, from, func(m jetstream.Msg) error {
+		if m == nil {
+			return nil
 		}
-		if err := c.deliver(m, fn); err != nil {
-			return err
-		}
-	}
+		return c.deliver(m, fn)
+	})
 }
 
 // deliver passes an event on if it comes from the source it names. The bus lets

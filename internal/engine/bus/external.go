@@ -2,8 +2,12 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/droveway/droveway"
 )
@@ -24,6 +28,9 @@ func (s *Server) runExternal(ctx context.Context) error {
 	}
 	defer c.Close()
 	if err := usable(ctx, c); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	close(s.ready)
@@ -32,15 +39,29 @@ func (s *Server) runExternal(ctx context.Context) error {
 	return nil
 }
 
-// usable checks that an external NATS can do what is needed of it.
+// usable checks that an external NATS can do what is needed of it. One that
+// cannot tell just now, as a cluster without a leader, is asked again.
 func usable(ctx context.Context, c *Conn) error {
 	if v := c.NC.ConnectedServerVersion(); !recent(v) {
 		return droveway.Missing("nats", "the external bus is NATS %s: use %d.%d or later, leases need keys with a time to live", v, leastMajor, leastMinor)
 	}
-	if _, err := c.JS.AccountInfo(ctx); err != nil {
-		return droveway.Missing("jetstream", "the external bus has no JetStream for this account: enable it there (%v)", err)
+	for attempt := 1; ; attempt++ {
+		_, err := c.JS.AccountInfo(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+			return droveway.Missing("jetstream", "the external bus has no JetStream for this account: enable it there (%v)", err)
+		}
+		if attempt == 1 {
+			c.log.Warn("JetStream of the external bus does not answer; trying on", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return droveway.Errorf(droveway.Unavailable, "JetStream of the external bus does not answer: %w", err)
+		case <-time.After(reconnectDelay(attempt)):
+		}
 	}
-	return nil
 }
 
 func recent(version string) bool {

@@ -18,27 +18,46 @@ import (
 // Who cannot be heard counts as not holding: while the bus is away, the leases
 // run out one after the other, and they are told anew once it is back.
 func (l *Leases) Watch(ctx context.Context, prefix string, fn func(key, owner string, held bool) error) error {
-	tail, err := store.OpenTail(ctx, l.js, "KV_"+store.BucketLeases, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subjects + prefix + ".>"},
-		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
-	})
-	if err != nil {
-		return err
-	}
-	defer tail.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	messages, ended := l.follow(ctx, prefix)
 	w := watch{held: map[string]holding{}, tell: fn}
 	for {
-		m, err := w.next(ctx, tail)
-		if err == nil && m != nil {
+		expiry, stop := w.alarm()
+		var err error
+		select {
+		case m := <-messages:
 			err = w.heard(m)
-		}
-		if err == nil {
+		case err = <-ended:
+		case <-expiry:
 			err = w.expire()
 		}
+		stop()
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// follow reads the stream of leases beside its caller, who has to count time,
+// too.
+func (l *Leases) follow(ctx context.Context, prefix string) (<-chan jetstream.Msg, <-chan error) {
+	messages, ended := make(chan jetstream.Msg), make(chan error, 1)
+	from := store.From{Subjects: []string{subjects + prefix + ".>"}, Policy: jetstream.DeliverLastPerSubjectPolicy}
+	go func() {
+		ended <- store.Follow(ctx, l.js, "KV_"+store.BucketLeases, from, func(m jetstream.Msg) error {
+			if m == nil {
+				return nil
+			}
+			select {
+			case messages <- m:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		})
+	}()
+	return messages, ended
 }
 
 // watch is the leases as one watcher knows them. The bus forgets a lease that
@@ -55,23 +74,14 @@ type holding struct {
 	expires time.Time
 }
 
-// next waits for a message, or, with neither message nor error, until a lease
-// runs out.
-func (w *watch) next(ctx context.Context, tail *store.Tail) (jetstream.Msg, error) {
-	waiting := ctx
-	if first, any := w.first(); any {
-		var cancel context.CancelFunc
-		waiting, cancel = context.WithDeadline(ctx, first)
-		defer cancel()
+// alarm rings when the first lease runs out; never, if there is none.
+func (w *watch) alarm() (<-chan time.Time, func() bool) {
+	first, any := w.first()
+	if !any {
+		return nil, func() bool { return false }
 	}
-	m, err := tail.Next(waiting)
-	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
-		return nil, nil
-	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	return m, err
+	t := time.NewTimer(time.Until(first))
+	return t.C, t.Stop
 }
 
 // first is when the first lease runs out.

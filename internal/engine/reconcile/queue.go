@@ -26,7 +26,7 @@ const (
 //	 └──again over───┘◀──added meanwhile─────┘ └──again > 0 or failed──▶ idle, with a timer
 //
 // A key that is added while it waits is handled once; added while it runs, once
-// more afterwards.
+// more afterwards, unless it fails: then its timer decides.
 type Queue struct {
 	log *slog.Logger
 
@@ -131,8 +131,11 @@ func (q *Queue) done(ctx context.Context, key string, again time.Duration, err e
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	it := q.keys[key]
-	it.running = false
+	added := it.added
+	it.running, it.added = false, false
 	if err != nil {
+		// Its failing may itself have added it; that must not make it spin.
+		added = false
 		again = min(backoffMin<<min(it.failures, 16), backoffMax)
 		it.failures++
 	} else {
@@ -140,8 +143,7 @@ func (q *Queue) done(ctx context.Context, key string, again time.Duration, err e
 	}
 	switch {
 	case q.closed:
-	case it.added:
-		it.added = false
+	case added:
 		q.add(key)
 	case again > 0:
 		it.timer = time.AfterFunc(again, func() { q.Add(key) })

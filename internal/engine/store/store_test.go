@@ -40,6 +40,51 @@ func TestEmbedded(t *testing.T) {
 	})
 }
 
+// Streams with several replicas answer differently in places.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	e := bustest.StartExternal(t, 3)
+	c := e.Conn(t)
+	s := open(t, c)
+	info, err := c.JS.Stream(t.Context(), "KV_objects")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := info.CachedInfo().Config.Replicas; n != 3 {
+		t.Errorf("%d replicas in a cluster of three", n)
+	}
+	storetest.Run(t, func(t *testing.T) jetstream.KeyValue { return emptied(t, s.Objects) })
+}
+
+// emptied purges a bucket; to start a cluster for each check takes too long.
+func emptied(t *testing.T, kv jetstream.KeyValue) jetstream.KeyValue {
+	t.Helper()
+	ctx := within(t, 20*time.Second)
+	keys, err := kv.ListKeys(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range keys.Keys() {
+		if err := kv.Delete(ctx, k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := kv.PurgeDeletes(ctx, jetstream.DeleteMarkersOlderThan(-1)); err != nil {
+		t.Fatal(err)
+	}
+	return kv
+}
+
+// A cluster of two cannot hold three replicas, and has to do with one.
+func TestSmallCluster(t *testing.T) {
+	t.Parallel()
+	c := bustest.StartExternal(t, 2).Conn(t)
+	table := store.NewTable[int](open(t, c).Objects, "machine")
+	if err := table.Create(within(t, 10*time.Second), "web-1", 1); err != nil {
+		t.Error(err)
+	}
+}
+
 // An acknowledged write outlives the server.
 func TestRestart(t *testing.T) {
 	t.Parallel()

@@ -54,16 +54,16 @@ func (t Table[T]) Get(ctx context.Context, name string) (v T, rev uint64, err er
 
 // List reads all objects, sorted by key.
 func (t Table[T]) List(ctx context.Context) ([]T, error) {
-	w, err := t.watch(ctx, t.all(), jetstream.IgnoreDeletes())
+	w, err := t.kv.Watch(ctx, t.all(), jetstream.IgnoreDeletes())
 	if err != nil {
-		return nil, err
+		return nil, droveway.Errorf(droveway.Unavailable, "list %s: %w", t.all(), err)
 	}
 	defer stop(w)
 	var entries []jetstream.KeyValueEntry
 	for {
 		e, err := next(ctx, w)
 		if err != nil {
-			return nil, err
+			return nil, droveway.Errorf(droveway.Unavailable, "list %s: %w", t.all(), err)
 		}
 		if e == nil {
 			return t.decodeAll(entries)

@@ -3,7 +3,10 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/droveway/droveway"
@@ -32,24 +35,71 @@ func (t Table[T]) WatchOne(ctx context.Context, name string, fn func(Change[T]) 
 }
 
 func (t Table[T]) follow(ctx context.Context, pattern string, fn func(Change[T]) error) error {
-	w, err := t.watch(ctx, pattern)
+	f := follower[T]{table: t, fn: fn}
+	for {
+		err := f.read(ctx, pattern)
+		switch {
+		case f.failed != nil:
+			return f.failed
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !f.begun, errors.Is(err, nats.ErrConnectionClosed):
+			return droveway.Errorf(droveway.Unavailable, "watch %s: %w", pattern, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(followAgain):
+		}
+	}
+}
+
+// follower is what a watch knows. The bucket's own watch outlives most losses of
+// the connection; where it does not, the next one begins after the last change
+// that was told.
+type follower[T any] struct {
+	table  Table[T]
+	fn     func(Change[T]) error
+	begun  bool   // it could be read once
+	synced bool   // Synced was told
+	last   uint64 // revision of the last change told
+	failed error  // of fn, or of a value that cannot be read
+}
+
+func (f *follower[T]) read(ctx context.Context, pattern string) error {
+	var opts []jetstream.WatchOpt
+	if f.last > 0 {
+		opts = append(opts, jetstream.ResumeFromRevision(f.last+1))
+	}
+	w, err := f.table.kv.Watch(ctx, pattern, opts...)
 	if err != nil {
 		return err
 	}
 	defer stop(w)
-	for {
+	f.begun = true
+	for f.failed == nil {
 		e, err := next(ctx, w)
 		if err != nil {
 			return err
 		}
-		c, err := t.change(e)
-		if err != nil {
-			return err
-		}
-		if err := fn(c); err != nil {
-			return err
-		}
+		f.failed = f.tell(e)
 	}
+	return f.failed
+}
+
+func (f *follower[T]) tell(e jetstream.KeyValueEntry) error {
+	if e == nil && f.synced {
+		return nil // told before the connection was lost
+	}
+	c, err := f.table.change(e)
+	if err != nil {
+		return err
+	}
+	if e == nil {
+		f.synced = true
+	} else {
+		f.last = e.Revision()
+	}
+	return f.fn(c)
 }
 
 func (t Table[T]) change(e jetstream.KeyValueEntry) (c Change[T], err error) {
@@ -67,13 +117,8 @@ func (t Table[T]) change(e jetstream.KeyValueEntry) (c Change[T], err error) {
 	return c, nil
 }
 
-func (t Table[T]) watch(ctx context.Context, pattern string, opts ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
-	w, err := t.kv.Watch(ctx, pattern, opts...)
-	if err != nil {
-		return nil, droveway.Errorf(droveway.Unavailable, "watch %s: %w", pattern, err)
-	}
-	return w, nil
-}
+// errEnded says that a watch was ended by the connection's side.
+var errEnded = errors.New("the watch was ended")
 
 // next gives the next entry, nil once all present ones were given.
 func next(ctx context.Context, w jetstream.KeyWatcher) (jetstream.KeyValueEntry, error) {
@@ -82,18 +127,10 @@ func next(ctx context.Context, w jetstream.KeyWatcher) (jetstream.KeyValueEntry,
 		return nil, context.Cause(ctx)
 	case e, ok := <-w.Updates():
 		if !ok {
-			return nil, closed(ctx)
+			return nil, errEnded
 		}
 		return e, nil
 	}
-}
-
-// closed tells why a watch ended: the bus closes it when ctx ends, too.
-func closed(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return droveway.Errorf(droveway.Unavailable, "watch ended: the connection to the bus was closed")
 }
 
 // stop ends a watch. Entries that are under way are read and dropped: the
