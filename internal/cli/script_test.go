@@ -10,6 +10,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/cli"
 	"github.com/droveway/droveway/internal/daemon"
 	"github.com/droveway/droveway/internal/daemon/daemontest"
@@ -26,7 +27,8 @@ func TestMain(m *testing.M) {
 }
 
 // Each script has a fleet of its own, with hosts a and b. $DISK is the file of a
-// small image; exit wants the exit code of a command.
+// small image, exits runs a command that must end with a code, break makes a verb
+// of a host's driver fail with a kind of error and ! break mends it.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/script/*.txtar")
@@ -45,7 +47,16 @@ func TestScripts(t *testing.T) {
 					env.Setenv("TZ", "UTC")
 					return nil
 				},
-				Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"exits": exits,
+					"break": func(_ *testscript.TestScript, neg bool, args []string) {
+						var err error
+						if !neg {
+							err = droveway.Errorf(droveway.Kind(args[2]), "broken by the script")
+						}
+						f.Break(args[0], args[1], err)
+					},
+				},
 			})
 		})
 	}

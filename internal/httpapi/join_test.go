@@ -1,14 +1,10 @@
 package httpapi_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -150,31 +146,4 @@ func TestOneTokenLetsOneHostIn(t *testing.T) {
 	if in != 1 || len(hosts) != 1 {
 		t.Errorf("%d hosts got in, %d are listed, want 1", in, len(hosts))
 	}
-}
-
-func FuzzJoin(f *testing.F) {
-	w := newWorld(f)
-	token := w.newToken(f, fleet.Token{Role: httpapi.RoleHost, Expires: time.Now().Add(time.Hour)})
-	good := joinRequest(f, token, "a")
-	good.Address = "0.0.0.0" // all but this is right: it never gets in
-	raw, err := json.Marshal(good)
-	must(f, err)
-	f.Add(raw)
-	f.Add(bytes.ReplaceAll(raw, []byte("CERTIFICATE REQUEST"), []byte("CERTIFICATE")))
-	f.Add([]byte(`{"token":null,"name":{}}`))
-	f.Add([]byte(`[]`))
-	f.Add([]byte{0xff})
-	handler := w.api.Handler()
-	f.Fuzz(func(t *testing.T, body []byte) {
-		req := httptest.NewRequest(http.MethodPost, "/v1/join", bytes.NewReader(body))
-		rec := httptest.NewRecorder()
-		handler.ServeHTTP(rec, req)
-		if rec.Code < 400 || rec.Code >= 500 {
-			t.Errorf("status %d for %q: %s", rec.Code, body, rec.Body)
-		}
-		var p client.Problem
-		if err := json.Unmarshal(rec.Body.Bytes(), &p); err != nil || p.Kind == "" || p.Detail == "" {
-			t.Errorf("no problem for %q: %s", body, rec.Body)
-		}
-	})
 }

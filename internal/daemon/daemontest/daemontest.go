@@ -170,6 +170,10 @@ func (f *Fleet) StopHost(name string) {
 	delete(f.hosts, name)
 }
 
+// Break makes a verb of a host's driver, as "Send", fail, and with nil work
+// again.
+func (f *Fleet) Break(host, verb string, err error) { f.drivers[host].Fail(verb, err) }
+
 // ContextFile is the file that lets the administrator in.
 func (f *Fleet) ContextFile() string { return filepath.Join(f.dir, "server", "admin.json") }
 
