@@ -68,12 +68,11 @@ func Tiny(ctx context.Context, disk string, format droveway.Format, s observer.S
 			return err
 		}
 		defer f.Close()
-		info, err := f.Stat()
+		offset, size, err := tinyimage.Records(f)
 		if err != nil {
 			return err
 		}
-		size := info.Size() - tinyimage.RecordOffset
-		r, err = Region(io.NewSectionReader(f, tinyimage.RecordOffset, size), size, s)
+		r, err = Region(io.NewSectionReader(f, offset, size), size, s)
 		return err
 	})
 	if err != nil {

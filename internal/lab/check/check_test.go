@@ -9,10 +9,10 @@ import (
 	"github.com/droveway/droveway/internal/lab/record"
 )
 
-const size = 64 * record.Size
+const testSize = 64 * record.Size
 
 // disk is a region on which the records up to last were written, but for some.
-func disk(t *testing.T, last uint64, without ...uint64) []byte {
+func disk(t *testing.T, size int64, last uint64, without ...uint64) []byte {
 	t.Helper()
 	a, err := record.NewArea(size)
 	if err != nil {
@@ -46,18 +46,18 @@ func TestRegion(t *testing.T) {
 		newest uint64
 		lost   uint64
 	}{
-		"all there":                    {disk(t, 50), summary(50), 50, 0},
-		"more than acknowledged":       {disk(t, 51), summary(50), 51, 0},
-		"the newest is gone":           {disk(t, 49), summary(50), 49, 1},
-		"one in between is gone":       {disk(t, 50, 20), summary(50), 50, 1},
-		"second time round":            {disk(t, 1000), summary(1000), 1000, 0},
-		"second time round, one gone":  {disk(t, 1000, 990), summary(1000), 1000, 1},
-		"an empty disk":                {make([]byte, size), summary(50), 0, 50},
-		"nothing acknowledged":         {make([]byte, size), summary(), 0, 0},
-		"two runs":                     {disk(t, 60), summary(50, 60), 60, 0},
-		"the second run began earlier": {disk(t, 60), rewound, 60, 3},
+		"all there":                    {disk(t, testSize, 50), summary(50), 50, 0},
+		"more than acknowledged":       {disk(t, testSize, 51), summary(50), 51, 0},
+		"the newest is gone":           {disk(t, testSize, 49), summary(50), 49, 1},
+		"one in between is gone":       {disk(t, testSize, 50, 20), summary(50), 50, 1},
+		"second time round":            {disk(t, testSize, 1000), summary(1000), 1000, 0},
+		"second time round, one gone":  {disk(t, testSize, 1000, 990), summary(1000), 1000, 1},
+		"an empty disk":                {make([]byte, testSize), summary(50), 0, 50},
+		"nothing acknowledged":         {make([]byte, testSize), summary(), 0, 0},
+		"two runs":                     {disk(t, testSize, 60), summary(50, 60), 60, 0},
+		"the second run began earlier": {disk(t, testSize, 60), rewound, 60, 3},
 	} {
-		r, err := Region(bytes.NewReader(c.disk), size, c.noted)
+		r, err := Region(bytes.NewReader(c.disk), testSize, c.noted)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func TestRegion(t *testing.T) {
 
 func TestARegionTooShortIsAnError(t *testing.T) {
 	t.Parallel()
-	if _, err := Region(bytes.NewReader(make([]byte, size-1)), size, summary(1)); err == nil {
+	if _, err := Region(bytes.NewReader(make([]byte, testSize-1)), testSize, summary(1)); err == nil {
 		t.Error("a short region was read")
 	}
 }

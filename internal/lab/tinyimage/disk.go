@@ -26,9 +26,15 @@ const (
 	RecordPartition = 2
 )
 
-// RecordOffset is where the records' partition begins, in bytes. It reaches to
-// the end of the disk.
-const RecordOffset = (bootStartMiB + bootMiB) << 20
+// recordOffset is where the records' partition begins, in bytes. It reaches to
+// the end of the image.
+const recordOffset = (bootStartMiB + bootMiB) << 20
+
+// Places in the first sector.
+const (
+	table     = 446
+	tableSize = 16 // of an entry
+)
 
 const (
 	bootCodePath = "/usr/lib/syslinux/mbr/mbr.bin"
@@ -70,8 +76,8 @@ func writeParts(f *os.File, boot string, size int64, filled bool) error {
 	if _, err := f.WriteAt(fat, bootStartMiB<<20); err != nil || !filled {
 		return err
 	}
-	w := bufio.NewWriterSize(io.NewOffsetWriter(f, RecordOffset), 1<<20)
-	if _, err := io.CopyN(w, noise(), size-RecordOffset); err != nil {
+	w := bufio.NewWriterSize(io.NewOffsetWriter(f, recordOffset), 1<<20)
+	if _, err := io.CopyN(w, noise(), size-recordOffset); err != nil {
 		return err
 	}
 	return w.Flush()
@@ -87,9 +93,8 @@ func bootSector(size int64) ([]byte, error) {
 	s := make([]byte, sector)
 	copy(s[:SignatureAt], code)
 	copy(s[SignatureAt:], Signature)
-	const table, entry = 446, 16
 	partition(s[table:], 0x80, typeFAT, bootStartMiB<<20, bootMiB<<20)
-	partition(s[table+entry:], 0, typeData, RecordOffset, size-RecordOffset)
+	partition(s[table+tableSize:], 0, typeData, recordOffset, size-recordOffset)
 	copy(s[sector-2:], "\x55\xaa")
 	return s, nil
 }
@@ -103,6 +108,21 @@ func partition(e []byte, status, kind byte, start, size int64) {
 	copy(e[5:], beyond)
 	binary.LittleEndian.PutUint32(e[8:], uint32(start/sector))
 	binary.LittleEndian.PutUint32(e[12:], uint32(size/sector))
+}
+
+// Records finds the records' partition on a disk that was made from the image,
+// and may have grown since: its offset and size in bytes.
+func Records(disk io.ReaderAt) (offset, size int64, err error) {
+	s := make([]byte, sector)
+	if _, err := disk.ReadAt(s, 0); err != nil {
+		return 0, 0, fmt.Errorf("read first sector: %w", err)
+	}
+	e := s[table+(RecordPartition-1)*tableSize:]
+	if string(s[SignatureAt:][:len(Signature)]) != Signature || e[4] != typeData {
+		return 0, 0, errors.New("not the disk of a tiny guest")
+	}
+	start, sectors := binary.LittleEndian.Uint32(e[8:]), binary.LittleEndian.Uint32(e[12:])
+	return int64(start) * sector, int64(sectors) * sector, nil
 }
 
 // noise is an endless stream that cannot be compressed, has no zero block, and

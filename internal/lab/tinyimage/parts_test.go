@@ -82,3 +82,28 @@ func TestPartitionEntry(t *testing.T) {
 		t.Errorf("% x: want an active partition of 65536 sectors from 2048 on", e)
 	}
 }
+
+func TestRecordsAreFoundByTheTable(t *testing.T) {
+	t.Parallel()
+	s := make([]byte, sector)
+	copy(s[SignatureAt:], Signature)
+	partition(s[table+tableSize:], 0, typeData, 33<<20, 31<<20)
+	offset, size, err := Records(bytes.NewReader(s))
+	if err != nil || offset != 33<<20 || size != 31<<20 {
+		t.Errorf("%d bytes at %d, %v: want 31 MiB at 33 MiB", size, offset, err)
+	}
+}
+
+func FuzzRecords(f *testing.F) {
+	s := make([]byte, sector)
+	copy(s[SignatureAt:], Signature)
+	partition(s[table+tableSize:], 0, typeData, 33<<20, 31<<20)
+	f.Add(s)
+	f.Add(s[:100])
+	f.Add(make([]byte, sector))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if offset, size, err := Records(bytes.NewReader(b)); err == nil && (offset < 0 || size < 0) {
+			t.Errorf("%d bytes at %d", size, offset)
+		}
+	})
+}
