@@ -240,7 +240,7 @@ func TestSameRequest(t *testing.T) {
 	if !droveway.Is(err, droveway.Conflict) {
 		t.Errorf("other arguments: %v, want conflict", err)
 	}
-	if submit(t, m, "count", 1) == submit(t, m, "count", 1) {
+	if one, two := submit(t, m, "count", 1), submit(t, m, "count", 1); one == two {
 		t.Error("two requests without an id are one job")
 	}
 }
