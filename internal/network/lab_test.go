@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -390,6 +391,33 @@ func TestEnsureMayBeRepeatedAndFollowsThePeers(t *testing.T) {
 	})
 	if mtu != 1500 {
 		t.Errorf("MTU %d on an underlay of 1550: want 1500", mtu)
+	}
+}
+
+func TestMachinesOfANetworkMayStartTogether(t *testing.T) {
+	h := newUnderlay(t)[0]
+	ns := h.handle()
+	done, start := make(chan error), make(chan struct{})
+	var ready sync.WaitGroup
+	for range 8 {
+		ready.Add(1)
+		go func() {
+			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			err := netns.Set(ns)
+			ready.Done()
+			<-start
+			if err == nil {
+				err = h.m.Ensure(context.Background(), blue, everybody)
+			}
+			done <- err
+		}()
+	}
+	ready.Wait()
+	close(start)
+	for range 8 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

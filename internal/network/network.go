@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 
 	"github.com/droveway/droveway"
 	"github.com/vishvananda/netlink"
@@ -38,10 +39,12 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// Manager makes and removes machine networks on one host.
+// Manager makes and removes machine networks on one host. Its methods may be
+// called at the same time.
 type Manager struct {
 	address netip.Addr
 	log     *slog.Logger
+	mu      sync.Mutex // one change of links at a time: machines of a network may start together
 }
 
 // New makes a Manager; it touches nothing yet.
@@ -61,6 +64,8 @@ func (m *Manager) Ensure(_ context.Context, n droveway.Network, peers []netip.Ad
 	if err := n.Validate(); err != nil {
 		return err
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	mtu, err := m.MTU()
 	if err != nil {
 		return err
@@ -103,6 +108,8 @@ func (m *Manager) MTU() (int, error) {
 // Remove takes a network away from this host. It does nothing if the network is
 // not here. The taps of running machines lose their bridge.
 func (m *Manager) Remove(_ context.Context, vni uint32) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, name := range []string{tunnelName(vni), BridgeName(vni)} {
 		link, err := netlink.LinkByName(name)
 		if isAbsent(err) {
