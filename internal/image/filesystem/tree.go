@@ -20,7 +20,6 @@ const (
 	maxOpenDirs = 2000
 )
 
-
 // Tree is filesystems joined as their fstab joins them. Paths are absolute or
 // taken from the root; no link leads out of it.
 type Tree struct {
@@ -185,8 +184,9 @@ func (t *Tree) list(here place) (directory, error) {
 	if here.fold {
 		d.folded = map[string]string{}
 	}
+	seen := 0
 	err := here.node.List(func(e Entry) error {
-		if len(d.ordered) >= MaxEntries {
+		if seen++; seen > MaxEntries {
 			return Broken("%s has more than %d entries", here.path, MaxEntries)
 		}
 		if _, twice := d.byName[e.Name]; twice || !sane(e.Name) {

@@ -107,7 +107,9 @@ func (s *inspection) checkDrivers() {
 
 func bootable(where string) bool { return where == "built-in" || where == "initramfs" }
 
-func (s *inspection) linux() bool { return s.tree.Exists("/lib/modules") || s.tree.Exists("/etc/fstab") }
+func (s *inspection) linux() bool {
+	return s.tree.Exists("/lib/modules") || s.tree.Exists("/etc/fstab")
+}
 
 func (s *inspection) checkFree() {
 	boot := "/"

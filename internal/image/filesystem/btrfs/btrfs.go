@@ -31,21 +31,19 @@ const (
 	typeRoot    = 132
 	typeChunk   = 228
 
-	nodeCache      = 256
-	incompatKnown  = 0xfff // up to metadata_uuid
+	incompatKnown = 0xfff // up to metadata_uuid
 )
 
 type volume struct {
-	r              io.ReaderAt
-	info           filesystem.Info
-	nodeSize       int64
-	sectorSize     int64
-	device         uint64
-	chunks         []chunk
-	root           tree // the tree of trees
-	rootDir        uint64
-	roots          map[uint64]tree
-	nodes          *block.Pages
+	r          io.ReaderAt
+	info       filesystem.Info
+	nodeSize   int64
+	sectorSize int64
+	device     uint64
+	chunks     []chunk
+	root       tree // the tree of trees
+	rootDir    uint64
+	roots      map[uint64]tree
 }
 
 // chunk maps logical addresses to the device.
@@ -75,7 +73,6 @@ func Open(r io.ReaderAt) (filesystem.Volume, error) {
 	if err := v.parse(b); err != nil {
 		return nil, err
 	}
-	v.nodes = block.NewPages(nodeCache, v.readNode)
 	if err := v.systemChunks(b); err != nil {
 		return nil, err
 	}

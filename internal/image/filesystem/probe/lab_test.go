@@ -77,6 +77,40 @@ func TestMadeFromFolder(t *testing.T) {
 	}
 }
 
+func TestSquashfs(t *testing.T) {
+	src := filesystemtest.Source(t)
+	for _, how := range []string{"gzip", "lzo", "xz", "lz4", "zstd"} {
+		t.Run(how, func(t *testing.T) {
+			image := filepath.Join(t.TempDir(), "image")
+			tool(t, "mksquashfs", src, image, "-comp", how, "-quiet", "-no-progress", "-processors", "1")
+			filesystemtest.Same(t, look(t, image).Volume, src)
+		})
+	}
+	t.Run("no fragments", func(t *testing.T) {
+		image := filepath.Join(t.TempDir(), "image")
+		tool(t, "mksquashfs", src, image, "-no-fragments", "-noI", "-noD", "-b", "4096", "-quiet", "-no-progress")
+		filesystemtest.Same(t, look(t, image).Volume, src)
+	})
+}
+
+func TestISO(t *testing.T) {
+	src := filesystemtest.Source(t)
+	image := filepath.Join(t.TempDir(), "image")
+	tool(t, "genisoimage", "-quiet", "-R", "-V", "CIDATA", "-o", image, src)
+	found := look(t, image)
+	if found.Label != "CIDATA" {
+		t.Errorf("label %q", found.Label)
+	}
+	filesystemtest.Same(t, found.Volume, src)
+	for _, link := range []string{"short", "long", "absolute"} { // Joliet has none
+		if err := os.Remove(filepath.Join(src, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tool(t, "genisoimage", "-quiet", "-J", "-o", image, src)
+	filesystemtest.Same(t, look(t, image).Volume, src)
+}
+
 // mounted makes a filesystem, and fills it through the kernel.
 func mounted(t *testing.T, image, options string, fill func(at string)) {
 	t.Helper()

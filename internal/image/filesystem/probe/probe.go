@@ -15,6 +15,8 @@ import (
 	"github.com/droveway/droveway/internal/image/filesystem/btrfs"
 	"github.com/droveway/droveway/internal/image/filesystem/ext"
 	"github.com/droveway/droveway/internal/image/filesystem/fat"
+	"github.com/droveway/droveway/internal/image/filesystem/iso"
+	"github.com/droveway/droveway/internal/image/filesystem/squashfs"
 	"github.com/droveway/droveway/internal/image/filesystem/xfs"
 )
 
@@ -30,6 +32,8 @@ func drivers() []driver {
 		{btrfs.Is, btrfs.Open},
 		{ext.Is, ext.Open},
 		{fat.Is, fat.Open},
+		{squashfs.Is, squashfs.Open},
+		{iso.Is, iso.Open},
 	}
 }
 
