@@ -1,0 +1,75 @@
+package discover
+
+import (
+	"slices"
+	"time"
+)
+
+const sweepEvery = 10 * time.Minute
+
+// Advance lets time pass: it looks for patterns and timing, finds out what stays
+// one-sided, and forgets what is old. Call it every few seconds.
+func (j *Joiner) Advance(now time.Time) []Finding {
+	j.now = max(j.now, now.UnixNano())
+	j.clocks.solve()
+	j.judgePatterns()
+	j.judgeTimings()
+	j.judgeReviews()
+	j.expire()
+	if j.now-j.swept >= int64(sweepEvery) {
+		j.swept = j.now
+		j.sweep()
+	}
+	return j.flush()
+}
+
+func (j *Joiner) expire() {
+	window := j.now - int64(j.limits.Window)
+	silent := j.now - 3*int64(Repeat)
+	for _, h := range j.byID {
+		h.pending.expire(window, j.forget)
+		h.open.expire(silent, nil)
+	}
+	j.wires.expire(j.now - int64(j.limits.Grace))
+	j.ear.drop(window, j.streams)
+}
+
+// sweep forgets idle flows and streams with their relations.
+func (j *Joiner) sweep() {
+	old := j.now - int64(max(j.limits.Idle, 2*j.limits.Window))
+	for _, h := range j.byID {
+		for k, f := range h.flows {
+			if f.last < old {
+				j.unrelate(f.relations)
+				delete(h.flows, k)
+			}
+		}
+		for k, s := range h.streams {
+			if s.last < old {
+				j.unrelate(s.relations)
+				delete(h.streams, k)
+				j.streams[s.id] = nil
+				j.free = append(j.free, s.id)
+			}
+		}
+	}
+}
+
+func (j *Joiner) unrelate(all []*relation) {
+	for _, r := range slices.Clone(all) {
+		delete(j.relations, r.relationKey)
+		mine := func(o *relation) bool { return o == r }
+		r.flow.relations = slices.DeleteFunc(r.flow.relations, mine)
+		r.stream.relations = slices.DeleteFunc(r.stream.relations, mine)
+	}
+}
+
+// Offset is how far a host's clock is ahead of ours, coarsely: what an assignment
+// needs to name its start by the host's clock. False: the host never reported.
+func (j *Joiner) Offset(host string) (time.Duration, bool) {
+	h := j.hosts[host]
+	if h == nil || h.seen.Since.IsZero() {
+		return 0, false
+	}
+	return time.Duration(-j.clocks.coarse[h.index].value), true
+}

@@ -1,0 +1,180 @@
+package discover
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// clocks knows how the clocks of hosts differ. Nothing depends on their being
+// synchronised: a match of both ends of a connection gives the difference of two
+// clocks up to half a round trip, the differences of many pairs give the time of
+// every host by least squares, and the arrival of reports gives a coarse time for
+// hosts without any match.
+type clocks struct {
+	pairs  map[[2]uint32]*samples // [client, server]
+	edges  [][]clockEdge          // by host
+	coarse []coarse               // by host
+	fine   []float64              // by host: own time minus ours, in nanoseconds
+	group  []uint32               // by host: hosts joined by matches have the same
+	dirty  bool
+}
+
+type clockEdge struct {
+	other uint32
+	sign  float64 // 1: the other is the client
+	pair  *samples
+}
+
+// samples keeps the last few of a difference.
+type samples struct {
+	last [9]int64
+	n    int
+}
+
+func (s *samples) add(d int64) {
+	s.last[s.n%len(s.last)] = d
+	s.n++
+}
+
+func (s *samples) kept() []int64 { return s.last[:min(s.n, len(s.last))] }
+
+// median withstands a few wrong samples and follows a clock that was set.
+func (s *samples) median() int64 {
+	k := slices.Clone(s.kept())
+	slices.Sort(k)
+	return k[len(k)/2]
+}
+
+// The widths within which a difference of clocks is known.
+const (
+	fineWidth   = 12 * time.Millisecond
+	coarseWidth = 400 * time.Millisecond
+)
+
+func newClocks() *clocks { return &clocks{pairs: map[[2]uint32]*samples{}} }
+
+func (c *clocks) grow() {
+	c.edges = append(c.edges, nil)
+	c.coarse = append(c.coarse, coarse{})
+	c.fine = append(c.fine, math.NaN())
+	c.group = append(c.group, uint32(len(c.group)))
+}
+
+// coarse is our time minus a host's, from when its reports arrive: the smallest
+// delay is nearest to the truth. Reports that waited in a spool come with large
+// delays that shrink; a clock that was set shows a delay that stays.
+type coarse struct {
+	samples
+	value int64
+}
+
+const steady = int64(time.Second)
+
+// arrived notes when a report with its own time arrived.
+func (c *clocks) arrived(h uint32, own, received int64) {
+	k := &c.coarse[h]
+	k.add(received - own)
+	least, most := slices.Min(k.kept()), slices.Max(k.kept())
+	switch {
+	case k.n == 1, least < k.value:
+		k.value = least
+	case k.n >= len(k.last) && most-least < steady:
+		k.value = least
+	}
+}
+
+// ours turns a time of a host into ours, coarsely.
+func (c *clocks) ours(h uint32, t int64) int64 { return t + c.coarse[h].value }
+
+// matched notes that the same connection opened at two times of two clocks.
+func (c *clocks) matched(client, server uint32, opened, accepted int64) {
+	if client == server {
+		return
+	}
+	k := [2]uint32{client, server}
+	p := c.pairs[k]
+	if p == nil {
+		p = &samples{}
+		c.pairs[k] = p
+		c.edges[server] = append(c.edges[server], clockEdge{client, 1, p})
+		c.edges[client] = append(c.edges[client], clockEdge{server, -1, p})
+		c.join(client, server)
+	}
+	p.add(accepted - opened)
+	c.dirty = true
+}
+
+func (c *clocks) root(h uint32) uint32 {
+	for c.group[h] != h {
+		c.group[h] = c.group[c.group[h]]
+		h = c.group[h]
+	}
+	return h
+}
+
+func (c *clocks) join(a, b uint32) { c.group[c.root(a)] = c.root(b) }
+
+// ahead is how far the server's clock is ahead of the client's, and within which
+// width that is certain.
+func (c *clocks) ahead(client, server uint32) (d, width time.Duration) {
+	if client == server {
+		return 0, fineWidth
+	}
+	if p := c.pairs[[2]uint32{client, server}]; p != nil && p.n >= 3 {
+		return time.Duration(p.median()), fineWidth
+	}
+	f := c.fine[server] - c.fine[client]
+	if !math.IsNaN(f) && c.root(client) == c.root(server) {
+		return time.Duration(f), fineWidth
+	}
+	return time.Duration(c.ours(client, 0) - c.ours(server, 0)), coarseWidth
+}
+
+// Each pass takes the differences one host further; a fleet is a small world.
+const clockPasses = 30
+
+// solve gives every host that has a match its time by least squares: the normal
+// equations by Gauss-Seidel, starting from the solution before.
+func (c *clocks) solve() {
+	if !c.dirty {
+		return
+	}
+	c.dirty = false
+	for h, edges := range c.edges {
+		if math.IsNaN(c.fine[h]) && len(edges) > 0 {
+			c.fine[h] = -float64(c.ours(uint32(h), 0))
+		}
+	}
+	medians := c.medians()
+	for range clockPasses {
+		moved := 0.0
+		for h, edges := range c.edges {
+			moved = max(moved, c.relax(h, edges, medians))
+		}
+		if moved < float64(100*time.Microsecond) {
+			return
+		}
+	}
+}
+
+func (c *clocks) medians() map[*samples]float64 {
+	m := make(map[*samples]float64, len(c.pairs))
+	for _, p := range c.pairs {
+		m[p] = float64(p.median())
+	}
+	return m
+}
+
+func (c *clocks) relax(h int, edges []clockEdge, medians map[*samples]float64) float64 {
+	if len(edges) == 0 {
+		return 0
+	}
+	var sum float64
+	for _, e := range edges {
+		sum += c.fine[e.other] + e.sign*medians[e.pair]
+	}
+	before := c.fine[h]
+	c.fine[h] = sum / float64(len(edges))
+	return math.Abs(c.fine[h] - before)
+}

@@ -1,0 +1,149 @@
+package discover
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/droveway/droveway/internal/discover/pattern"
+)
+
+// Expectation says which pattern a probe was told to emit, for which service
+// toward which destination.
+type Expectation struct {
+	Pattern     string
+	Host        string
+	Service     Service
+	Destination netip.AddrPort
+	Expires     time.Time // by our clock
+}
+
+// Outcome is what became of a pattern.
+type Outcome struct {
+	Pattern   string
+	Matched   bool
+	Ambiguous bool // heard in two places
+	Servers   []Served
+}
+
+// Served is who heard a pattern.
+type Served struct {
+	Host string
+	Port uint16
+}
+
+// emitted is a pattern as its probe really emitted it.
+type emitted struct {
+	id      string
+	host    *host
+	flow    *flow
+	shots   [pattern.Length]span
+	sent    int
+	expires int64
+	next    int64 // when to look for it; 0: not enough of it is sent
+	tries   int
+}
+
+const (
+	// settle is how long reports of the other end may take.
+	settle        = 20 * time.Second
+	emissionTries = 4 // each twice as long after the one before
+	// jitter is how much two ends may differ about a pattern's connection.
+	jitter = 8 * time.Millisecond
+)
+
+// Expect prepares for a pattern. Emissions of patterns that nobody expects from
+// that host are ignored.
+func (j *Joiner) Expect(e Expectation) {
+	h := j.host(e.Host)
+	f := h.flows[flowKey{e.Service, "tcp", e.Destination}]
+	if f == nil {
+		return // the host does not talk to it: nothing to confirm
+	}
+	j.patterns[e.Pattern] = &emitted{id: e.Pattern, host: h, flow: f, expires: e.Expires.UnixNano()}
+}
+
+func (j *Joiner) emission(h *host, e *Emission) {
+	p := j.patterns[e.Pattern]
+	if p == nil || p.host != h || e.Index < 0 || e.Index >= pattern.Length || e.Closed.IsZero() || e.Error != "" {
+		return
+	}
+	if p.shots[e.Index].opened == 0 {
+		p.sent++
+	}
+	p.shots[e.Index] = span{e.Opened.UnixNano(), int64(e.Closed.Sub(e.Opened))}
+	if p.sent >= pattern.Accept {
+		p.next = j.now + int64(settle)
+	}
+}
+
+// judgePatterns looks for the patterns that are due.
+func (j *Joiner) judgePatterns() {
+	for id, p := range j.patterns {
+		switch {
+		case p.next != 0 && p.next <= j.now:
+			if o, done := j.judgePattern(p); done {
+				j.outcomes = append(j.outcomes, o)
+				delete(j.patterns, id)
+			}
+		case p.next == 0 && p.expires < j.now:
+			j.outcomes = append(j.outcomes, Outcome{Pattern: id})
+			delete(j.patterns, id)
+		}
+	}
+}
+
+// judgePattern looks for a pattern. Clocks get better with every match, so what
+// is not found is tried again.
+func (j *Joiner) judgePattern(p *emitted) (Outcome, bool) {
+	l := j.lead(p.host.index)
+	m := pattern.Best(j.hits(p, l), jitter)
+	if m.Clear() {
+		return j.heardPattern(p, m, l), true
+	}
+	p.tries++
+	p.next = j.now + int64(settle)<<p.tries
+	o := Outcome{Pattern: p.id, Ambiguous: m.Count >= pattern.Accept}
+	return o, p.tries >= emissionTries
+}
+
+// hits gives the sounds that could be a connection of the pattern.
+func (j *Joiner) hits(p *emitted, l *lead) (hits []pattern.Hit) {
+	sources := map[netip.Addr]uint32{}
+	for i, shot := range p.shots {
+		if shot.opened == 0 {
+			continue
+		}
+		at := j.clocks.ours(p.host.index, shot.opened)
+		j.ear.listen(at, earshot, shot.hold, int64(jitter), func(s *sound) {
+			offset, _, ok := l.offset(s, shot.opened)
+			if !ok {
+				return
+			}
+			seen := j.streams[s.stream].seen
+			if _, known := sources[seen]; !known {
+				sources[seen] = uint32(len(sources))
+			}
+			hits = append(hits, pattern.Hit{Source: sources[seen], Member: s.stream, Shot: i, Offset: time.Duration(offset)})
+		})
+	}
+	return hits
+}
+
+func (j *Joiner) heardPattern(p *emitted, m pattern.Match, l *lead) Outcome {
+	o := Outcome{Pattern: p.id, Matched: true}
+	for _, v := range m.Members {
+		s := j.streams[v.Member]
+		s.matched += v.Count
+		l.learn(s.host.index, int64(m.Offset))
+		j.saw(j.relate(p.flow, s), Pattern, 1, float64(m.Count)/pattern.Length, j.now)
+		o.Servers = append(o.Servers, Served{s.host.name, s.port})
+	}
+	return o
+}
+
+// Outcomes gives what became of patterns since the last call.
+func (j *Joiner) Outcomes() []Outcome {
+	o := j.outcomes
+	j.outcomes = nil
+	return o
+}
