@@ -63,11 +63,13 @@ func (h *Host) Run(pid int, executable string) *Host {
 	return h
 }
 
-// Serve adds a process that listens on a port.
+// Serve adds a process that listens on a port, TCP and UDP.
 func (h *Host) Serve(pid int, executable string, port uint16) *Host {
-	h.report.Listeners = append(h.report.Listeners, discover.Listener{
-		Protocol: "tcp", Address: netip.AddrPortFrom(netip.IPv4Unspecified(), port), PID: pid,
-	})
+	for _, p := range []string{"tcp", "udp"} {
+		h.report.Listeners = append(h.report.Listeners, discover.Listener{
+			Protocol: p, Address: netip.AddrPortFrom(netip.IPv4Unspecified(), port), PID: pid,
+		})
+	}
 	return h.Run(pid, executable)
 }
 
