@@ -98,8 +98,8 @@ func (c *Client) Console(ctx context.Context, host string, r Console) (ConsoleDa
 
 // Reserve makes, on the target, disks without content and an instance that
 // waits for memory.
-func (c *Client) Reserve(ctx context.Context, host string, i Instance) (Reserved, error) {
-	return ask[Reserved](ctx, c, host, verbReserve, i, nil)
+func (c *Client) Reserve(ctx context.Context, host string, r Reserve) (Reserved, error) {
+	return ask[Reserved](ctx, c, host, verbReserve, r, nil)
 }
 
 // Discard undoes Reserve. Once the target has taken over it is refused.
@@ -108,8 +108,8 @@ func (c *Client) Discard(ctx context.Context, host string, r Ref) (Observed, err
 }
 
 // Secondary starts, on the source, the process that will serve its disks.
-func (c *Client) Secondary(ctx context.Context, host string, r Ref) (Exported, error) {
-	return ask[Exported](ctx, c, host, verbSecondary, r, nil)
+func (c *Client) Secondary(ctx context.Context, host string, s Secondary) (Exported, error) {
+	return ask[Exported](ctx, c, host, verbSecondary, s, nil)
 }
 
 // Send begins, on the source, to send memory.

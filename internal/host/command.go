@@ -139,6 +139,20 @@ type Send struct {
 	Rate int64  `json:"rate,omitempty"`
 }
 
+// Reserve is an order to make room for an instance that comes from a peer, the
+// only one whose memory is taken.
+type Reserve struct {
+	Instance
+	Peer string `json:"peer"`
+}
+
+// Secondary is an order to prepare to serve a machine's disks to a peer, and to
+// nobody else.
+type Secondary struct {
+	Ref
+	Peer string `json:"peer"`
+}
+
 // Reserved is the reply to Reserve.
 type Reserved struct {
 	Address string `json:"address"` // where the instance waits for memory

@@ -99,6 +99,7 @@ func (a *Agent) run(ctx context.Context, m *machine, incoming bool) error {
 	if err != nil {
 		return err
 	}
+	spec.Peer = m.rec.Peer
 	defer closeTAPs(spec.NICs)
 	inst, err := a.cfg.Driver.Start(ctx, spec)
 	if err != nil {

@@ -19,6 +19,7 @@ type record struct {
 	Instance  Instance          `json:"instance"`
 	Role      Role              `json:"role"`
 	Handle    hypervisor.Handle `json:"handle,omitempty"`    // of the instance
+	Peer      string            `json:"peer,omitempty"`      // of a move: the host on the other side
 	Listen    string            `json:"listen,omitempty"`    // arriving: where it waits for memory
 	Secondary hypervisor.Handle `json:"secondary,omitempty"` // the process that serves the disks
 	Export    string            `json:"export,omitempty"`    // where it serves them

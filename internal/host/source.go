@@ -13,12 +13,15 @@ import (
 
 // secondary starts the process that will serve the disks once the guest has
 // left. It opens none of them yet.
-func (a *Agent) secondary(ctx context.Context, m *machine, _ Ref, _ *task) (Exported, error) {
+func (a *Agent) secondary(ctx context.Context, m *machine, s Secondary, _ *task) (Exported, error) {
 	if err := m.must(verbSecondary, RoleHome, RoleLeaving, RoleSecondary); err != nil {
 		return Exported{}, err
 	}
 	if sec := m.serving(); sec != nil && sec.Alive(ctx) {
 		return Exported{Address: sec.Address()}, nil
+	}
+	if err := a.save(m, func(r *record) { r.Peer = s.Peer }); err != nil {
+		return Exported{}, err
 	}
 	if err := a.serve(ctx, m, a.cfg.Address.String()+":0"); err != nil {
 		return Exported{}, err
@@ -32,7 +35,7 @@ func (a *Agent) serve(ctx context.Context, m *machine, listen string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	spec := hypervisor.SecondarySpec{Machine: m.name, Dir: dir, Listen: listen, TLS: a.tls()}
+	spec := hypervisor.SecondarySpec{Machine: m.name, Dir: dir, Listen: listen, Peer: m.rec.Peer, TLS: a.tls()}
 	sec, err := a.restorer().Secondary(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("serve the disks of machine %s: %w", m.name, err)

@@ -11,7 +11,8 @@ import (
 
 // reserve makes room for a machine that is to move here: disks without content
 // and an instance that waits for memory.
-func (a *Agent) reserve(ctx context.Context, m *machine, i Instance, _ *task) (Reserved, error) {
+func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Reserved, error) {
+	i := v.Instance
 	if err := m.must(verbReserve, RoleNone, RoleArriving); err != nil {
 		return Reserved{}, err
 	}
@@ -24,7 +25,7 @@ func (a *Agent) reserve(ctx context.Context, m *machine, i Instance, _ *task) (R
 	if err := m.kill(ctx); err != nil {
 		return Reserved{}, err
 	}
-	if err := a.save(m, func(r *record) { *r = record{Instance: i, Role: RoleArriving} }); err != nil {
+	if err := a.save(m, func(r *record) { *r = record{Instance: i, Role: RoleArriving, Peer: v.Peer} }); err != nil {
 		return Reserved{}, err
 	}
 	listen, err := a.receive(ctx, m)

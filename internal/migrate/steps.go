@@ -78,7 +78,7 @@ func (m *Moves) reserve(ctx context.Context, r *run) error {
 	if o.Role != host.RoleHome || o.Instance != hypervisor.Running {
 		return job.Permanent(droveway.Errorf(droveway.Conflict, "machine %s is %s and its guest %s on host %s: only a running guest moves live", s.Source.Machine, o.Role, o.Instance, s.From))
 	}
-	res, err := m.cfg.Hosts.Reserve(ctx, s.To, s.Target)
+	res, err := m.cfg.Hosts.Reserve(ctx, s.To, host.Reserve{Instance: s.Target, Peer: s.From})
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (m *Moves) discard(ctx context.Context, r *run) error {
 // prepare starts the process that will serve the source's disks, so that this
 // costs no time at the switchover.
 func (m *Moves) prepare(ctx context.Context, r *run) error {
-	e, err := m.cfg.Hosts.Secondary(ctx, r.State.From, r.State.source())
+	e, err := m.cfg.Hosts.Secondary(ctx, r.State.From, host.Secondary{Ref: r.State.source(), Peer: r.State.To})
 	r.State.Disks = e.Address
 	return err
 }

@@ -80,7 +80,7 @@ func (i *Instance) receive(ctx context.Context, listen string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if m.Status == "" || m.Status == "none" {
+	if len(m.Listen) == 0 && (m.Status == "" || m.Status == "none") {
 		if err := i.incoming(ctx, listen); err != nil {
 			return "", err
 		}
@@ -109,8 +109,11 @@ func (i *Instance) incoming(ctx context.Context, listen string) error {
 	if err := i.capabilities(ctx, "events", "late-block-activate", "return-path"); err != nil {
 		return err
 	}
-	err = i.execute(ctx, "migrate-set-parameters", object{"tls-creds": creds, "tls-authz": authz}, nil)
-	if err != nil {
+	params := object{"tls-creds": creds}
+	if authz != "" { // an empty one is the name of an object, which is not there
+		params["tls-authz"] = authz
+	}
+	if err := i.execute(ctx, "migrate-set-parameters", params, nil); err != nil {
 		return err
 	}
 	return i.execute(ctx, "migrate-incoming", object{"uri": "tcp:" + listen}, nil)
@@ -178,7 +181,7 @@ func (i *Instance) Sent(ctx context.Context) (hypervisor.MemoryProgress, error) 
 
 // leaveWithin bounds the wait for QEMU to finish a migration either way: what is
 // left by then is the state of the devices.
-const leaveWithin = 60 * time.Second
+const leaveWithin = 10 * time.Second
 
 // Cancel ends a Send that was not handed over.
 func (i *Instance) Cancel(ctx context.Context) error {

@@ -87,7 +87,8 @@ func (m *monitor) only(ctx context.Context, peer string) (string, error) {
 // addObject makes an object that is not there yet.
 func (m *monitor) addObject(ctx context.Context, id string, o object) error {
 	var there []struct{ Name string }
-	if err := m.execute(ctx, "qom-list", object{"path": "/objects"}, &there); err != nil {
+	err := m.execute(ctx, "qom-list", object{"path": "/objects"}, &there)
+	if err != nil && !droveway.Is(err, droveway.NotFound) { // the storage daemon has no such path before its first object
 		return err
 	}
 	if slices.ContainsFunc(there, func(t struct{ Name string }) bool { return t.Name == id }) {
