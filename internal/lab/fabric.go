@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/network"
@@ -132,16 +134,14 @@ func address(link string, addr netip.Addr, subnet netip.Prefix) error {
 }
 
 func hasAddress(addr netip.Addr) (bool, error) {
-	all, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	all, err := net.InterfaceAddrs()
 	if err != nil {
 		return false, fmt.Errorf("list addresses: %w", err)
 	}
-	for _, a := range all {
-		if a.IP.Equal(addr.AsSlice()) {
-			return true, nil
-		}
-	}
-	return false, nil
+	return slices.ContainsFunc(all, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr() == addr
+	}), nil
 }
 
 func setUp(link string) error {

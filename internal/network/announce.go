@@ -46,11 +46,11 @@ func forget(vni uint32, mac net.HardwareAddr) error {
 	if err != nil {
 		return fmt.Errorf("find VXLAN of VNI %d: %w", vni, err)
 	}
-	entries, err := netlink.NeighList(tunnel.Attrs().Index, unix.AF_BRIDGE)
+	known, err := entries(tunnel)
 	if err != nil {
-		return fmt.Errorf("list forwarding table of %s: %w", tunnel.Attrs().Name, err)
+		return err
 	}
-	for _, e := range entries {
+	for _, e := range known {
 		if !bytes.Equal(e.HardwareAddr, mac) {
 			continue
 		}

@@ -397,26 +397,29 @@ func TestEnsureMayBeRepeatedAndFollowsThePeers(t *testing.T) {
 func TestMachinesOfANetworkMayStartTogether(t *testing.T) {
 	h := newUnderlay(t)[0]
 	ns := h.handle()
-	done, start := make(chan error), make(chan struct{})
-	var ready sync.WaitGroup
-	for range 8 {
-		ready.Add(1)
-		go func() {
-			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-			err := netns.Set(ns)
-			ready.Done()
-			<-start
-			if err == nil {
-				err = h.m.Ensure(context.Background(), blue, everybody)
+	for vni := range uint32(20) {
+		n := network("n", vni+1)
+		done, start := make(chan error), make(chan struct{})
+		var ready sync.WaitGroup
+		for range 8 {
+			ready.Add(1)
+			go func() {
+				runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+				err := netns.Set(ns)
+				ready.Done()
+				<-start
+				if err == nil {
+					err = h.m.Ensure(context.Background(), n, everybody)
+				}
+				done <- err
+			}()
+		}
+		ready.Wait()
+		close(start)
+		for range 8 {
+			if err := <-done; err != nil {
+				t.Error(err)
 			}
-			done <- err
-		}()
-	}
-	ready.Wait()
-	close(start)
-	for range 8 {
-		if err := <-done; err != nil {
-			t.Error(err)
 		}
 	}
 }

@@ -87,22 +87,34 @@ func (m *Manager) Ensure(_ context.Context, n droveway.Network, peers []netip.Ad
 // MTU is the largest packet, in bytes, that a machine may send so that it
 // crosses between hosts in one piece.
 func (m *Manager) MTU() (int, error) {
-	links, err := netlink.LinkList()
+	addrs, err := steady(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
-		return 0, fmt.Errorf("list links: %w", err)
+		return 0, fmt.Errorf("list addresses: %w", err)
 	}
-	for _, l := range links {
-		addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	for _, a := range addrs {
+		if !a.IP.Equal(net.IP(m.address.AsSlice())) {
+			continue
+		}
+		link, err := netlink.LinkByIndex(a.LinkIndex)
 		if err != nil {
-			return 0, fmt.Errorf("list addresses of %s: %w", l.Attrs().Name, err)
+			return 0, fmt.Errorf("find link of %s: %w", m.address, err)
 		}
-		for _, a := range addrs {
-			if a.IP.Equal(net.IP(m.address.AsSlice())) {
-				return l.Attrs().MTU - m.overhead(), nil
-			}
-		}
+		return link.Attrs().MTU - m.overhead(), nil
 	}
 	return 0, droveway.Errorf(droveway.Invalid, "address %s is on no link of this host: give --address one that it has", m.address)
+}
+
+// maxDumps bounds how often a list is asked for that changes all the time.
+const maxDumps = 20
+
+// steady asks the kernel for a list until nothing changed while it answered.
+func steady[T any](dump func() ([]T, error)) (list []T, err error) {
+	for range maxDumps {
+		if list, err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return list, err
 }
 
 // Remove takes a network away from this host. It does nothing if the network is

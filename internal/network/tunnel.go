@@ -73,12 +73,12 @@ func plug(link, bridge netlink.Link) error {
 // syncPeers makes the forwarding table flood to exactly these hosts, and forgets
 // what was learned from hosts that are peers no more.
 func (m *Manager) syncPeers(tunnel netlink.Link, peers []netip.Addr) error {
-	entries, err := forwarding(tunnel)
+	known, err := forwarding(tunnel)
 	if err != nil {
 		return err
 	}
-	known := map[netip.Addr]bool{m.address: true}
-	for _, e := range entries {
+	flooded := map[netip.Addr]bool{m.address: true}
+	for _, e := range known {
 		peer, ok := netip.AddrFromSlice(e.IP)
 		peer = peer.Unmap()
 		switch {
@@ -88,18 +88,18 @@ func (m *Manager) syncPeers(tunnel netlink.Link, peers []netip.Addr) error {
 				return fmt.Errorf("forget host %s: %w", peer, err)
 			}
 		case bytes.Equal(e.HardwareAddr, floodMAC):
-			known[peer] = true
+			flooded[peer] = true
 		}
 	}
-	return m.addPeers(tunnel, peers, known)
+	return m.addPeers(tunnel, peers, flooded)
 }
 
-func (m *Manager) addPeers(tunnel netlink.Link, peers []netip.Addr, known map[netip.Addr]bool) error {
+func (m *Manager) addPeers(tunnel netlink.Link, peers []netip.Addr, flooded map[netip.Addr]bool) error {
 	for _, peer := range peers {
-		if known[peer] {
+		if flooded[peer] {
 			continue
 		}
-		known[peer] = true
+		flooded[peer] = true
 		if err := netlink.NeighAppend(floodEntry(tunnel, peer)); err != nil {
 			return fmt.Errorf("add host %s: %w", peer, err)
 		}
@@ -121,9 +121,15 @@ func floodEntry(tunnel netlink.Link, peer netip.Addr) *netlink.Neigh {
 
 // forwarding lists the link's own forwarding table: where a VXLAN sends to.
 func forwarding(link netlink.Link) ([]netlink.Neigh, error) {
-	all, err := netlink.NeighList(link.Attrs().Index, unix.AF_BRIDGE)
+	all, err := entries(link)
+	return slices.DeleteFunc(all, func(n netlink.Neigh) bool { return n.Flags&netlink.NTF_SELF == 0 }), err
+}
+
+// entries lists what the link and its bridge know of who is behind it.
+func entries(link netlink.Link) ([]netlink.Neigh, error) {
+	all, err := steady(func() ([]netlink.Neigh, error) { return netlink.NeighList(link.Attrs().Index, unix.AF_BRIDGE) })
 	if err != nil {
 		return nil, fmt.Errorf("list forwarding table of %s: %w", link.Attrs().Name, err)
 	}
-	return slices.DeleteFunc(all, func(n netlink.Neigh) bool { return n.Flags&netlink.NTF_SELF == 0 }), nil
+	return all, nil
 }

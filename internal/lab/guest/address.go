@@ -72,13 +72,13 @@ func setAddress(e network.Ethernet) error {
 // linkByMAC waits until the kernel has found the card.
 func linkByMAC(mac string) (netlink.Link, error) {
 	for end := time.Now().Add(deviceTime); time.Now().Before(end); time.Sleep(devicePoll) {
-		links, err := netlink.LinkList()
+		cards, err := net.Interfaces()
 		if err != nil {
-			return nil, fmt.Errorf("list links: %w", err)
+			return nil, fmt.Errorf("list network cards: %w", err)
 		}
-		for _, l := range links {
-			if strings.EqualFold(l.Attrs().HardwareAddr.String(), mac) {
-				return l, nil
+		for _, c := range cards {
+			if strings.EqualFold(c.HardwareAddr.String(), mac) {
+				return netlink.LinkByIndex(c.Index)
 			}
 		}
 	}
