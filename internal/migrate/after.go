@@ -18,7 +18,7 @@ func (m *Moves) hydrate(ctx context.Context, r *run) error {
 	for {
 		h, err := m.cfg.Hosts.Hydration(ctx, s.To, s.target())
 		if err != nil {
-			return err
+			return m.unlessLost(ctx, r, err)
 		}
 		switch {
 		case h.Instance == hypervisor.Gone:
@@ -66,7 +66,7 @@ func (m *Moves) comeBack(ctx context.Context, r *run, why string) error {
 	if err := m.settleOn(ctx, back.Machine, s.From, back.Token); err != nil {
 		return err
 	}
-	if _, err := m.cfg.Hosts.Remove(ctx, s.To, s.target()); err != nil {
+	if err := m.clearTarget(ctx, s); err != nil {
 		return err
 	}
 	live(r, s.From, "%s: booted from its disks there", why)
@@ -74,6 +74,31 @@ func (m *Moves) comeBack(ctx context.Context, r *run, why string) error {
 		return err
 	}
 	return job.Fail(droveway.Errorf(droveway.Unavailable, "%s: machine %s boots again on host %s from its current disks; nothing acknowledged is lost", why, back.Machine, s.From))
+}
+
+// unlessLost is err, unless the target was taken out of the fleet as lost: then
+// nobody will hear from it again, and the machine comes back. Nothing but the
+// operator's word makes a silent host lost.
+func (m *Moves) unlessLost(ctx context.Context, r *run, err error) error {
+	if !droveway.Is(err, droveway.Unavailable) || !m.lost(ctx, r.State.To) {
+		return err
+	}
+	return m.comeBack(ctx, r, "the target was taken out of the fleet as lost")
+}
+
+// lost reports whether a host is in the fleet no more.
+func (m *Moves) lost(ctx context.Context, host string) bool {
+	_, _, err := m.cfg.Fleet.Hosts.Get(ctx, host)
+	return droveway.Is(err, droveway.NotFound)
+}
+
+// clearTarget removes what the target has, if there is a target.
+func (m *Moves) clearTarget(ctx context.Context, s *state) error {
+	_, err := m.cfg.Hosts.Remove(ctx, s.To, s.target())
+	if droveway.Is(err, droveway.Unavailable) && m.lost(ctx, s.To) {
+		return nil
+	}
+	return err
 }
 
 // left is the error of a proof that found differences.

@@ -8,6 +8,8 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/job"
 	"github.com/droveway/droveway/internal/engine/job/jobtest"
+	"github.com/droveway/droveway/internal/host"
+	"github.com/droveway/droveway/internal/hypervisor"
 )
 
 // SYSTEMS 6.4, 6.8
@@ -146,6 +148,38 @@ func sourceDies(t *testing.T, w *world, step string) {
 	}
 	w.mustHold(0, 1)
 	w.mustBeEmpty(1)
+}
+
+// A target that is silent is waited for; one that was taken out of the fleet is
+// lost, and the machine boots from the source's disks, with every write.
+func TestTargetLost(t *testing.T) {
+	t.Parallel()
+	conn := startBus(t)
+	for _, step := range []string{"memory", "switchover", "hydrate", "prove"} {
+		t.Run(step, func(t *testing.T) { targetLost(t, newWorld(t, conn), step) })
+	}
+}
+
+func targetLost(t *testing.T, w *world, step string) {
+	steps := w.moves.steps(w.request())
+	written := []uint64{1}
+	before(steps, step, func() {
+		if step == "hydrate" || step == "prove" {
+			w.write(1, 2)
+			written = append(written, 2)
+		}
+		w.hosts[1].driver.Kill(name)
+		w.hosts[1].stop()
+		w.hosts[1].stop = func() {}
+		must(t, w.fleet.Hosts.Delete(t.Context(), w.hosts[1].name))
+	})
+	if rec := w.move(steps); rec.Job.State != droveway.JobFailed {
+		t.Fatalf("the move %s, want failed", rec.Job.State)
+	}
+	if o := w.show(0); o.Role != host.RoleHome || o.Instance != hypervisor.Running {
+		t.Errorf("role %s, instance %s; want a running machine at home", o.Role, o.Instance)
+	}
+	w.mustHold(0, written...)
 }
 
 func TestRefusals(t *testing.T) {

@@ -47,7 +47,7 @@ func (m *Moves) provedOrLost(ctx context.Context, r *run, cause error) error {
 	o, err := m.cfg.Hosts.Show(ctx, r.State.To, r.State.Target.Machine)
 	switch {
 	case err != nil:
-		return err
+		return m.unlessLost(ctx, r, err)
 	case o.Role == host.RoleHome:
 		return m.proved(r)
 	case gone(o):

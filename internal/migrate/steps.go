@@ -91,6 +91,9 @@ func (m *Moves) discard(ctx context.Context, r *run) error {
 		return nil
 	}
 	_, err := m.cfg.Hosts.Discard(ctx, r.State.To, r.State.target())
+	if droveway.Is(err, droveway.Unavailable) && m.lost(ctx, r.State.To) {
+		return nil
+	}
 	return err
 }
 
@@ -156,7 +159,7 @@ func (m *Moves) switchover(req Request) func(context.Context, *run) error {
 			return m.comeBack(ctx, r, "the target's instance died at the switchover")
 		}
 		if err != nil {
-			return err
+			return m.unlessLost(ctx, r, err)
 		}
 		s.Switched = o.At.UnixMilli()
 		s.Result.RequestToRunning = time.Now().UnixMilli() - s.Begun
@@ -171,7 +174,7 @@ func (m *Moves) handover(ctx context.Context, r *run) (host.Exported, error) {
 	s := r.State
 	target, err := m.cfg.Hosts.Show(ctx, s.To, s.Target.Machine)
 	if err != nil {
-		return host.Exported{}, err
+		return host.Exported{}, m.targetSilent(ctx, r, err)
 	}
 	if target.Role == host.RoleHydrating || target.Role == host.RoleHome {
 		return host.Exported{}, nil // it has taken over
@@ -182,6 +185,22 @@ func (m *Moves) handover(ctx context.Context, r *run) (host.Exported, error) {
 		return e, err
 	}
 	return m.notHandedOver(ctx, r, err)
+}
+
+// targetSilent is what a target means that does not answer before the handover
+// is known to be done. If it is lost and the guest has not left, the guest stays.
+func (m *Moves) targetSilent(ctx context.Context, r *run, cause error) error {
+	if !droveway.Is(cause, droveway.Unavailable) || !m.lost(ctx, r.State.To) {
+		return cause
+	}
+	o, err := m.cfg.Hosts.Show(ctx, r.State.From, r.State.Source.Machine)
+	if err != nil {
+		return err
+	}
+	if o.Role == host.RoleSecondary || o.Instance == hypervisor.Sent {
+		return m.comeBack(ctx, r, "the target was taken out of the fleet as lost at the switchover")
+	}
+	return job.Permanent(droveway.Errorf(droveway.Conflict, "host %s was taken out of the fleet as lost: the guest stays on host %s", r.State.To, r.State.From))
 }
 
 // notHandedOver finds out what became of a guest whose handover failed.
