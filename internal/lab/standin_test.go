@@ -149,4 +149,3 @@ func standInHost(data, token string) error {
 	}
 	return guest.Wait()
 }
-
