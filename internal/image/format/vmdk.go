@@ -50,6 +50,9 @@ func parseVMDKHeader(b []byte) vmdkHeader {
 
 func readVMDKHeader(f *block.Cached) (vmdkHeader, error) {
 	b, err := block.Read(f, 0, sector)
+	if err == nil && string(b[:4]) != "KDMV" {
+		err = droveway.Errorf(droveway.Invalid, "vmdk: an extent that is no sparse one: the disk is damaged")
+	}
 	if err != nil {
 		return vmdkHeader{}, err
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/droveway/droveway/internal/image/block"
 	"github.com/droveway/droveway/internal/image/filesystem"
+	"github.com/droveway/droveway/internal/image/imagetest"
 )
 
 const mostRead = 64 << 20
@@ -189,6 +190,11 @@ func Exercise(b []byte, open func(io.ReaderAt) (filesystem.Volume, error)) {
 		_, _ = s.Subvolume("a/b")
 		_, _ = s.Subvolume("#257")
 	}
+}
+
+// Fuzz damages images and goes through what a reader makes of them.
+func Fuzz(f *testing.F, open func(io.ReaderAt) (filesystem.Volume, error), names ...string) {
+	imagetest.Fuzz(f, func(b []byte) { Exercise(b, open) }, names...)
 }
 
 var errEnough = errors.New("enough")

@@ -9,12 +9,13 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/filesystem"
+	"github.com/droveway/droveway/internal/image/imagetest"
 )
 
 // Open opens one of the images in testdata.
 func Open(t *testing.T, open func(io.ReaderAt) (filesystem.Volume, error), name string) filesystem.Volume {
 	t.Helper()
-	v, err := open(bytes.NewReader(Image(t, name)))
+	v, err := open(bytes.NewReader(imagetest.Image(t, name)))
 	if err != nil {
 		t.Fatalf("open %s: %v", name, err)
 	}

@@ -19,6 +19,7 @@ const (
 	wideExtents  = 1 << 4 // in flags2: the count of extents has 64 bits
 	extentBytes  = 16
 	maxExtents   = 1 << 18 // of a file
+	maxFirst     = 1 << 44 // block of a file: keeps places below 2^60
 	maxLevels    = 9
 	longHeader   = 24 // of a block of the extent tree
 	longHeaderV5 = 72
@@ -177,7 +178,7 @@ func (n *node) take(b []byte, count int) error {
 	for i := range count {
 		hi, lo := binary.BigEndian.Uint64(b[i*extentBytes:]), binary.BigEndian.Uint64(b[i*extentBytes+8:])
 		e := extent{first: int64(hi << 1 >> 10), count: int64(lo & (1<<21 - 1)), place: hi&(1<<9-1)<<43 | lo>>21, unwritten: hi>>63 == 1}
-		if len(n.runs) >= maxExtents || e.count == 0 || len(n.runs) > 0 && e.first < n.runs[len(n.runs)-1].first+n.runs[len(n.runs)-1].count || e.first > 1<<52 {
+		if len(n.runs) >= maxExtents || e.count == 0 || len(n.runs) > 0 && e.first < n.runs[len(n.runs)-1].first+n.runs[len(n.runs)-1].count || e.first > maxFirst {
 			return filesystem.Broken("xfs: the extents of inode %d are too many or out of order", n.number)
 		}
 		n.runs = append(n.runs, e)
