@@ -57,8 +57,11 @@ func (x *execution[S]) finish(s Step[S]) error {
 // last write, the job unwinds instead.
 func (x *execution[S]) enter(change func(*droveway.Job)) error {
 	x.mu.Lock()
-	before := x.rec.Job
-	err := x.change(change, x.try)
+	before, write := x.rec.Job, x.try
+	if x.rec.passed() {
+		write = x.write // the next step hears of it, if it can
+	}
+	err := x.change(change, write)
 	if !errors.Is(err, ErrCancelled) {
 		x.mu.Unlock()
 		return x.told(err)
@@ -88,6 +91,9 @@ func (x *execution[S]) attempts(s Step[S]) (failure, err error) {
 		case x.over(s, failure, n):
 			return explain(s.Name, failure, n), nil
 		}
+		if x.cancelled() {
+			ctx = x.ctx // it has heard
+		}
 		if err := x.retry(ctx, s.Name, failure, n); err != nil {
 			return nil, err
 		}
@@ -116,4 +122,4 @@ func explain(step string, failure error, attempts int) error {
 }
 
 // mayStop reports whether a cancel was asked for in time.
-func (x *execution[S]) mayStop() bool { return x.cancelled() && !x.rec.decided() }
+func (x *execution[S]) mayStop() bool { return x.cancelled() && !x.rec.begun() }

@@ -12,6 +12,7 @@ type Record struct {
 	Job     droveway.Job    `json:"job"`             // as the API shows it
 	State   json.RawMessage `json:"state,omitempty"` // what the steps hand to later ones
 	Point   string          `json:"point,omitempty"` // the step that is the point of no return
+	Turns   []string        `json:"turns,omitempty"` // the steps after it that hear a cancel
 	Token   uint64          `json:"token,omitempty"` // of the lease under which it was last written
 	Changes int             `json:"changes"`         // of state and step; numbers the events
 }
@@ -33,6 +34,9 @@ func NewRecord[S any](steps []Step[S]) (*Record, error) {
 		if s.Point {
 			r.Point = s.Name
 		}
+		if s.Turns {
+			r.Turns = append(r.Turns, s.Name)
+		}
 	}
 	if len(steps) == 0 {
 		return nil, droveway.Errorf(droveway.Internal, "a job without steps")
@@ -45,9 +49,14 @@ func (r *Record) passed() bool {
 	return r.Point != "" && slices.Contains(r.Job.Done, r.Point)
 }
 
-// decided reports whether the point of no return has begun, so that it may have
-// acted: a cancel would come too late.
+// decided reports whether a cancel would come too late: the point of no return
+// has begun, so that it may have acted, and the step under way cannot turn round.
 func (r *Record) decided() bool {
+	return r.begun() && !slices.Contains(r.Turns, r.Job.Step)
+}
+
+// begun reports whether the point of no return has begun.
+func (r *Record) begun() bool {
 	return r.passed() || r.Point != "" && r.Job.State == droveway.JobRunning && r.Job.Step == r.Point
 }
 

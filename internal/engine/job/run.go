@@ -51,6 +51,10 @@ func (r *Run[S]) Progress(p droveway.Progress) {
 // then, unless the point of no return has begun.
 func (r *Run[S]) Cancelled() bool { return r.x.cancelled() }
 
+// Onward is the context of a step that has heard a cancel and turns round: it
+// ends with the process only.
+func (r *Run[S]) Onward() context.Context { return r.x.ctx }
+
 // Submitted is when the job was asked for.
 func (r *Run[S]) Submitted() time.Time {
 	r.x.mu.Lock()

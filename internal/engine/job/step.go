@@ -22,6 +22,11 @@ type Step[S any] struct {
 	// Permanent that it has not acted, or by Fail how it has left things: a number
 	// of failures does not tell on which side of the point the world is.
 	Point bool
+	// Turns says that this step, though after the point, hears a cancel: its
+	// context ends, Cancelled tells why, and it turns the job round itself, under
+	// Onward, and says by Fail how it has left things. Succeeding it overrules the
+	// cancel.
+	Turns bool
 }
 
 // mayHaveActed reports whether a failure of the step says nothing about what it
