@@ -33,14 +33,16 @@ func hostState(h droveway.Host) string {
 	return string(h.Status.State)
 }
 
+// capabilities gives one in a line. Those of a family, as cpu.avx2, are too many
+// to read: -o json has them.
 func capabilities(h droveway.Host) string {
 	var out []string
 	for _, k := range slices.Sorted(maps.Keys(h.Status.Capabilities)) {
-		if !strings.HasPrefix(k, "cpu.") { // hundreds of them: see -o json
+		if !strings.Contains(k, ".") {
 			out = append(out, k+"="+h.Status.Capabilities[k])
 		}
 	}
-	return strings.Join(out, " ")
+	return strings.Join(out, "\n\t")
 }
 
 // hostCommand is droveway host: by itself it runs the role, with a verb it

@@ -28,7 +28,7 @@ type logFlags struct {
 }
 
 func (f *logFlags) add(c *cobra.Command) {
-	c.Flags().TextVar(&f.level, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	c.Flags().TextVar(&f.level, "log-level", slog.LevelInfo, "least `level` that is logged: debug, info, warn or error")
 	c.Flags().BoolVar(&f.json, "log-json", false, "log lines as JSON")
 }
 

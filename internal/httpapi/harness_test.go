@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
@@ -192,3 +193,5 @@ func (s moves) Start(_ context.Context, r migrate.Request, key string) (droveway
 func (s moves) Plan(_ context.Context, r migrate.Request) (migrate.Plan, error) {
 	return migrate.Plan{Machine: r.Machine, To: r.To}, s.fail
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
