@@ -39,11 +39,17 @@ type console struct {
 
 var line = regexp.MustCompile(`(?m)^([0-9A-F]{8})\r?$`)
 
-func readConsole(t *testing.T, path string) console {
+// readConsole reads consoles that follow one another: a guest may move in the
+// middle of a line.
+func readConsole(t *testing.T, paths ...string) console {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	var b []byte
+	for _, path := range paths {
+		part, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = append(b, part...)
 	}
 	c := console{boots: bytes.Count(b, []byte("boot\n")), bad: bytes.Contains(b, []byte("BAD"))}
 	if end := bytes.LastIndexByte(b, '\n'); end >= 0 {

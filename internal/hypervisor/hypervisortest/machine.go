@@ -92,6 +92,7 @@ func (h *host) endLater(i hypervisor.Instance) {
 		if err != nil {
 			return // it has ended
 		}
+		h.env.Kill(h.t, left) // its origin may be gone, which makes an orderly end long
 		if err := left.Stop(ctx, 0); err != nil {
 			h.t.Error(err)
 		}

@@ -42,11 +42,14 @@ func trialGuest() []byte {
 		0xee,       // out dx, al
 		0xeb, 0xfe, // jmp $
 	}
-	b := make([]byte, 512)
+	b := make([]byte, trialSize)
 	copy(b, code)
 	b[510], b[511] = 0x55, 0xaa
 	return b
 }
+
+// trialSize is large enough for the BIOS to find a geometry.
+const trialSize = 1 << 20
 
 // tryAccelerator runs the trial guest. No error means that guests run.
 func (d *Driver) tryAccelerator(ctx context.Context, accel string, user *account) error {

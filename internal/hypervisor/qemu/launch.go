@@ -122,7 +122,7 @@ func (l *launch) explain(err error, from int64) error {
 
 // refusal makes an error of the last words of a program that did not start.
 func refusal(words string, err error) error {
-	words = strings.TrimSpace(words)
+	words = strings.ReplaceAll(strings.TrimSpace(words), "\n", "; ")
 	if words == "" {
 		return err
 	}

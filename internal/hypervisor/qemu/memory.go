@@ -28,12 +28,22 @@ type migration struct {
 	} `json:"socket-address"`
 }
 
+// heldBack is the status of a migration that waits to be continued. The guest
+// stands still some milliseconds before QEMU gets there.
+const heldBack = "pre-switchover"
+
+// active reports whether memory is on its way.
 func (m migration) active() bool {
 	switch m.Status {
-	case "setup", "active", "pre-switchover", "device", "cancelling":
+	case "setup", "active", heldBack, "device", "cancelling":
 		return true
 	}
 	return false
+}
+
+// held reports whether all is sent but the last of it.
+func (m migration) held() bool {
+	return m.Status == heldBack || m.Status == "device" || m.Status == "completed"
 }
 
 func (i *Instance) migration(ctx context.Context) (migration, error) {
@@ -181,7 +191,7 @@ func (i *Instance) Sent(ctx context.Context) (hypervisor.MemoryProgress, error) 
 
 // leaveWithin bounds the wait for QEMU to finish a migration either way: what is
 // left by then is the state of the devices.
-const leaveWithin = 10 * time.Second
+const leaveWithin = 60 * time.Second
 
 // Cancel ends a Send that was not handed over.
 func (i *Instance) Cancel(ctx context.Context) error {
@@ -241,8 +251,8 @@ func (i *Instance) handOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if m.Status == "pre-switchover" {
-		if err := i.execute(ctx, "migrate-continue", object{"state": "pre-switchover"}, nil); err != nil {
+	if m.Status == heldBack {
+		if err := i.execute(ctx, "migrate-continue", object{"state": heldBack}, nil); err != nil {
 			return err
 		}
 	}

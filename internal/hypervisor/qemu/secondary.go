@@ -6,11 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"os"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"

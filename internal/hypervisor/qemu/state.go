@@ -43,7 +43,10 @@ func (i *Instance) state(ctx context.Context) (hypervisor.State, error) {
 	case "io-error", "internal-error", "guest-panicked":
 		return hypervisor.Stuck, nil
 	case "finish-migrate":
-		return hypervisor.Held, nil
+		if m.held() {
+			return hypervisor.Held, nil
+		}
+		return hypervisor.Sending, nil
 	case "postmigrate":
 		if m.Status == "completed" {
 			return hypervisor.Sent, nil
