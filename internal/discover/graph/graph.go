@@ -1,0 +1,209 @@
+// Package graph keeps who talks to whom: the edges between services and hosts
+// that findings show, with their ways through translators and their evidence, and
+// what people want to know of them before they move anything. It is pure and
+// bounded: findings and time in, changes and answers out.
+package graph
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/droveway/droveway/internal/discover"
+)
+
+// Config says how long edges live and how many a host may have. A zero field
+// takes its default.
+type Config struct {
+	Stale        time.Duration // without being seen, while both ends were watched: 15 min
+	Remove       time.Duration // after that, an edge is removed: 7 days
+	EdgesPerHost int           // 4096
+}
+
+// Graph is the edges of a fleet. It is not safe for concurrent use.
+type Graph struct {
+	config  Config
+	edges   map[Key]*Edge
+	byHost  map[string]map[Key]*Edge
+	watched map[string]discover.Coverage
+	groups  map[string][]string
+	changed map[Key]bool
+	removed []Edge // the last few
+	refused uint64
+}
+
+// Change is an edge to store, or to delete from the store.
+type Change struct {
+	Edge Edge
+	Gone bool
+}
+
+const keptRemoved = 1000
+
+// New makes an empty graph.
+func New(c Config) *Graph {
+	return &Graph{
+		config: Config{
+			Stale:        cmp.Or(c.Stale, 3*discover.Repeat),
+			Remove:       cmp.Or(c.Remove, 7*24*time.Hour),
+			EdgesPerHost: cmp.Or(c.EdgesPerHost, 4096),
+		},
+		edges: map[Key]*Edge{}, byHost: map[string]map[Key]*Edge{},
+		watched: map[string]discover.Coverage{}, groups: map[string][]string{},
+		changed: map[Key]bool{},
+	}
+}
+
+// Apply takes a finding, in constant time.
+func (g *Graph) Apply(f discover.Finding) {
+	k := Key{f.Client, f.Server, f.Protocol, f.Port}
+	e := g.edges[k]
+	switch {
+	case f.Withdrawn:
+		if e != nil {
+			g.delete(e)
+		}
+		return
+	case e == nil:
+		if e = g.create(k); e == nil {
+			g.refused++
+			return
+		}
+	}
+	e.add(f)
+	g.changed[k] = true
+}
+
+// create makes an edge, unless a host of it has too many.
+func (g *Graph) create(k Key) *Edge {
+	for _, h := range k.hosts() {
+		if len(g.byHost[h]) >= g.config.EdgesPerHost && (k.external() || !g.makeRoom(h)) {
+			return nil
+		}
+	}
+	e := &Edge{ID: k.id(), Key: k}
+	g.named(e)
+	g.insert(e)
+	return e
+}
+
+// makeRoom gives up an edge to somebody without a probe.
+func (g *Graph) makeRoom(host string) bool {
+	for k, e := range g.byHost[host] {
+		if k.external() {
+			g.delete(e)
+			return true
+		}
+	}
+	return false
+}
+
+// named takes over what was known while a process had no name yet.
+func (g *Graph) named(e *Edge) {
+	for _, k := range e.anonymous() {
+		o := g.edges[k]
+		if o == nil || k == e.Key {
+			continue
+		}
+		id, key := e.ID, e.Key
+		*e = o.clone()
+		e.ID, e.Key = id, key
+		g.delete(o)
+	}
+}
+
+// anonymous gives the keys that the edge had with processes without names.
+func (k Key) anonymous() []Key {
+	client, server, both := k, k, k
+	client.Client.Service = discover.Service{}
+	server.Server.Service = discover.Service{}
+	both.Client.Service, both.Server.Service = discover.Service{}, discover.Service{}
+	return []Key{client, server, both}
+}
+
+func (g *Graph) insert(e *Edge) {
+	g.edges[e.Key] = e
+	for _, h := range e.hosts() {
+		if g.byHost[h] == nil {
+			g.byHost[h] = map[Key]*Edge{}
+		}
+		g.byHost[h][e.Key] = e
+	}
+}
+
+func (g *Graph) delete(e *Edge) {
+	delete(g.edges, e.Key)
+	for _, h := range e.hosts() {
+		if delete(g.byHost[h], e.Key); len(g.byHost[h]) == 0 {
+			delete(g.byHost, h)
+		}
+	}
+	g.changed[e.Key] = true
+}
+
+// Watch says how well a host is watched: an edge gets old by being looked for
+// and not seen, not by nobody looking.
+func (g *Graph) Watch(c discover.Coverage) { g.watched[c.Host] = c }
+
+// Advance lets edges get stale and goes through all of them: call it every
+// minute or so.
+func (g *Graph) Advance(now time.Time) {
+	for k, e := range g.edges {
+		unseen := g.lookedAt(e, now).Sub(e.Last)
+		switch {
+		case unseen >= g.config.Stale+g.config.Remove:
+			e.State = Removed
+			g.keepRemoved(*e)
+			g.delete(e)
+		case unseen >= g.config.Stale && e.State == Active:
+			e.State = Stale
+			g.changed[k] = true
+		}
+	}
+}
+
+// lookedAt is when both ends were last watched.
+func (g *Graph) lookedAt(e *Edge, now time.Time) time.Time {
+	for _, h := range e.hosts() {
+		if last := g.watched[h].Last; last.Before(now) {
+			now = last
+		}
+	}
+	return now
+}
+
+func (g *Graph) keepRemoved(e Edge) {
+	if len(g.removed) >= keptRemoved {
+		g.removed = slices.Delete(g.removed, 0, keptRemoved/10)
+	}
+	g.removed = append(g.removed, e)
+}
+
+// Removed gives the edges that were removed last, oldest first.
+func (g *Graph) Removed() []Edge { return slices.Clone(g.removed) }
+
+// Changes gives what is to be stored since the last call.
+func (g *Graph) Changes() []Change {
+	all := make([]Change, 0, len(g.changed))
+	for k := range g.changed {
+		if e := g.edges[k]; e != nil {
+			all = append(all, Change{Edge: e.clone()})
+		} else {
+			all = append(all, Change{Edge: Edge{ID: k.id(), Key: k, State: Removed}, Gone: true})
+		}
+	}
+	clear(g.changed)
+	slices.SortFunc(all, func(a, b Change) int { return cmp.Compare(a.Edge.ID, b.Edge.ID) })
+	return all
+}
+
+// Restore takes edges from a store.
+func (g *Graph) Restore(edges []Edge) {
+	for _, e := range edges {
+		e.ID = e.id() // a store is not to be trusted with it
+		g.insert(&e)
+	}
+}
+
+// Refused is how many findings had no room.
+func (g *Graph) Refused() uint64 { return g.refused }
