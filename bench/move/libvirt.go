@@ -71,7 +71,12 @@ func (l *libvirt) start(ctx context.Context, s site, number int) (*daemon, error
 		defer close(d.ended)
 		_ = cmd.Wait() // how it ended stands in its log
 	}()
-	return d, d.await(ctx)
+	if err := d.await(ctx); err != nil {
+		return nil, err
+	}
+	// It tries out QEMU when it is first asked, which must not fall into a move.
+	_, err = d.virsh(ctx, "domcapabilities", "--machine", machineType)
+	return d, err
 }
 
 func (d *daemon) path(name string) string { return filepath.Join(d.dir, name) }

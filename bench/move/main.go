@@ -63,7 +63,7 @@ func parse(args []string) (options, error) {
 			o.modes, err = parseModes(s)
 			return err
 		})
-	if found := libvirtInstalled(); found {
+	if libvirtInstalled() {
 		o.modes = allModes
 	}
 	if err := f.Parse(args); err != nil {

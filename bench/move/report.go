@@ -74,13 +74,15 @@ type report struct {
 }
 
 func newReport(s setting, results []result, out []leftOut) report {
-	r := report{Setting: s, Rows: summarize(results), Results: results, LeftOut: out}
+	// JSON has [] for nothing, not null.
+	r := report{Setting: s, Rows: summarize(results), Results: append([]result{}, results...), LeftOut: append([]leftOut{}, out...)}
 	r.Bars = judge(r)
 	return r
 }
 
 // summarize makes the rows, in the order in which size and mode first occur.
-func summarize(results []result) (rows []row) {
+func summarize(results []result) []row {
+	rows := []row{}
 	for _, r := range results {
 		known := slices.ContainsFunc(rows, func(k row) bool { return k.DiskMiB == r.DiskMiB && k.Mode == r.Mode })
 		if !known {

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// quietLoad is the load for each CPU below which a machine counts as quiet.
+const quietLoad = 0.3
+
 // print writes the report for a person.
 func (r report) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -21,6 +24,9 @@ func (r report) print(w io.Writer) error {
 	}
 	for _, l := range r.LeftOut {
 		fmt.Fprintf(w, "left out: %s: %s\n", l.trial, l.Why)
+	}
+	if busy := r.Setting.LoadBefore; busy > quietLoad*float64(r.Setting.CPUs) {
+		fmt.Fprintf(w, "the machine was busy with other things (load %.1f): these figures say little\n", busy)
 	}
 	fmt.Fprintln(w)
 	for _, b := range r.Bars {
