@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/goccy/go-yaml"
 
@@ -19,8 +20,9 @@ var embedded embed.FS
 
 // Catalog is the identification vectors of all known systems.
 type Catalog struct {
-	tests   map[string]Test
-	systems []system
+	tests    map[string]Test
+	systems  []system
+	patterns map[string]*pattern
 }
 
 // system is one identification vector.
@@ -34,9 +36,35 @@ type system struct {
 // feature is a value of a test that speaks for a system.
 type feature struct {
 	test   string
-	is     *regexp.Regexp
-	text   string
+	is     *pattern
 	weight float64
+}
+
+// pattern is an expression that is compiled when it is needed: there are
+// thousands, and one disk meets few of them.
+type pattern struct {
+	text string
+	once sync.Once
+	re   *regexp.Regexp
+	err  error
+}
+
+func (p *pattern) compile() (*regexp.Regexp, error) {
+	p.once.Do(func() { p.re, p.err = regexp.Compile(p.text) })
+	return p.re, p.err
+}
+
+// match reports whether s matches; a pattern that is none matches nothing.
+func (p *pattern) match(s string) bool {
+	re, err := p.compile()
+	return err == nil && re.MatchString(s)
+}
+
+func (c *Catalog) pattern(text string) *pattern {
+	if c.patterns[text] == nil {
+		c.patterns[text] = &pattern{text: text}
+	}
+	return c.patterns[text]
 }
 
 // The shape of a data file.
@@ -70,12 +98,34 @@ func Default() (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Catalog{tests: map[string]Test{}}
-	return c, c.Add(data)
+	c := newCatalog()
+	return c, c.add(data)
 }
 
-// Add takes every *.yaml of a folder into the catalog.
+func newCatalog() *Catalog {
+	return &Catalog{tests: map[string]Test{}, patterns: map[string]*pattern{}}
+}
+
+// Add takes every *.yaml of a folder into the catalog. A file that is wrong is
+// Invalid, and leaves the catalog unfit for use.
 func (c *Catalog) Add(dir fs.FS) error {
+	if err := c.add(dir); err != nil {
+		return err
+	}
+	return c.check()
+}
+
+// check compiles all patterns.
+func (c *Catalog) check() error {
+	for _, p := range c.patterns {
+		if _, err := p.compile(); err != nil {
+			return droveway.Errorf(droveway.Invalid, "identification files: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *Catalog) add(dir fs.FS) error {
 	names, err := fs.Glob(dir, "*.yaml")
 	if err != nil {
 		return err
@@ -170,11 +220,7 @@ func (c *Catalog) compile(from []condition, vars map[string]string) ([]feature, 
 		if !whole {
 			continue
 		}
-		re, err := regexp.Compile(text)
-		if err != nil {
-			return nil, fmt.Errorf("test %s: %w", k.Test, err)
-		}
-		out = append(out, feature{test: k.Test, is: re, text: text, weight: k.Weight})
+		out = append(out, feature{test: k.Test, is: c.pattern(text), weight: k.Weight})
 	}
 	return out, nil
 }

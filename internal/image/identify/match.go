@@ -69,7 +69,7 @@ type Finding struct {
 
 // Match compares a testing vector with all systems.
 func (c *Catalog) Match(v Vector) Report {
-	all := c.rank(v)
+	all, out := c.rank(v)
 	r := Report{Status: Unsupported, Vector: v, Margin: 1}
 	if len(all) == 0 {
 		r.Why = []string{"no known system has what this disk has"}
@@ -89,15 +89,15 @@ func (c *Catalog) Match(v Vector) Report {
 		return r
 	}
 	r.ID, r.Name, r.Distro, r.Version = best.ID, best.Name, best.system.distro, best.system.exactly(v)
-	r.judge(best, all[1:])
+	r.judge(best, all[1:], out)
 	return r
 }
 
 // judge looks for reasons not to believe the best.
-func (r *Report) judge(best Candidate, others []Candidate) {
+func (r *Report) judge(best Candidate, others, out []Candidate) {
 	r.Status = Identified
 	r.Why = append(r.Why, reasons(best)...)
-	if contradictions := contradict(best, others); len(contradictions) > 0 {
+	if contradictions := contradict(best, slices.Concat(others, out)); len(contradictions) > 0 {
 		r.Status = Ambiguous
 		r.Why = append(contradictions, r.Why...)
 	}
@@ -142,14 +142,21 @@ func contradict(best Candidate, others []Candidate) []string {
 	return found
 }
 
-func (c *Catalog) rank(v Vector) []Candidate {
-	var all []Candidate
+// rank gives the systems that have something of the disk, the nearest first, and
+// those that are out because they lack something: what speaks for them all the
+// same may contradict the others.
+func (c *Catalog) rank(v Vector) (all, out []Candidate) {
 	for i := range c.systems {
 		s := &c.systems[i]
-		if s.excluded(v) {
+		if s.forbidden(v) {
 			continue
 		}
-		if k := s.compare(v); k.matching > 0 {
+		k := s.compare(v)
+		switch {
+		case k.matching == 0:
+		case s.lacks(v):
+			out = append(out, k)
+		default:
 			all = append(all, k)
 		}
 	}
@@ -165,15 +172,19 @@ func (c *Catalog) rank(v Vector) []Candidate {
 		}
 		return strings.Compare(a.ID, b.ID)
 	})
-	return all
+	return all, out
 }
 
-func (s *system) excluded(v Vector) bool {
+func (s *system) lacks(v Vector) bool {
 	for _, f := range s.must {
 		if _, ok := f.matches(v); !ok {
 			return true
 		}
 	}
+	return false
+}
+
+func (s *system) forbidden(v Vector) bool {
 	for _, f := range s.mustNot {
 		if _, ok := f.matches(v); ok {
 			return true
@@ -187,7 +198,7 @@ func (s *system) compare(v Vector) Candidate {
 	var cost, total float64
 	for _, f := range s.features {
 		total += f.weight
-		finding := Finding{Test: f.test, Want: f.text, Weight: f.weight, Verdict: "against", Got: v[f.test].First()}
+		finding := Finding{Test: f.test, Want: f.is.text, Weight: f.weight, Verdict: "against", Got: v[f.test].First()}
 		got, ok := f.matches(v)
 		switch {
 		case ok:
@@ -212,7 +223,7 @@ func round(f float64) float64 { return math.Round(f*1000) / 1000 }
 
 func (f *feature) matches(v Vector) (string, bool) {
 	for _, s := range v[f.test].Values {
-		if f.is.MatchString(s) {
+		if f.is.match(s) {
 			return s, true
 		}
 	}
