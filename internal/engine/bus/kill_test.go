@@ -7,8 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/bus"
@@ -29,7 +32,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func child(dir string) error {
@@ -61,10 +64,10 @@ func spawn(t *testing.T, dir string) (url string, kill func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill = func() {
-		_ = cmd.Process.Kill() // SIGKILL; fails only if it is dead
-		_ = cmd.Wait()
-	}
+	kill = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill() // SIGKILL
+		_ = cmd.Wait()         // says that it was killed
+	})
 	t.Cleanup(kill)
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() {

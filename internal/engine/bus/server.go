@@ -128,23 +128,25 @@ func (s *Server) newNATS() (*natsserver.Server, <-chan string, error) {
 	return ns, log.fatal, nil
 }
 
-// startTime is how long the server may take to read its streams.
-const startTime = time.Minute
+const (
+	startTime = time.Minute // how long the server may take to read its streams
+	startPoll = 50 * time.Millisecond
+)
 
 func awaitStart(ctx context.Context, ns *natsserver.Server, fatal <-chan string) error {
-	started := make(chan bool, 1)
-	go func() { started <- ns.ReadyForConnections(startTime) }()
-	select {
-	case why := <-fatal:
-		return droveway.Errorf(droveway.Unavailable, "start the bus: %s", why)
-	case <-ctx.Done():
-		return nil
-	case ok := <-started:
-		if !ok {
-			return droveway.Errorf(droveway.Unavailable, "the bus does not take connections after %s", startTime)
+	for deadline := time.Now().Add(startTime); time.Now().Before(deadline); {
+		select {
+		case why := <-fatal:
+			return droveway.Errorf(droveway.Unavailable, "start the bus: %s", why)
+		case <-ctx.Done():
+			return nil
+		default:
 		}
-		return nil
+		if ns.ReadyForConnections(startPoll) {
+			return nil
+		}
 	}
+	return droveway.Errorf(droveway.Unavailable, "the bus does not take connections after %s", startTime)
 }
 
 // URL is what hosts dial: one or more NATS URLs with commas between. That of an

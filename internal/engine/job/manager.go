@@ -48,7 +48,7 @@ type Manager struct {
 
 	mu      sync.Mutex
 	kinds   map[string]Kind
-	running map[string]*asked
+	running map[string]*asked // also those left alone, so that they are not taken again
 	ended   history
 }
 
@@ -142,10 +142,11 @@ func (m *Manager) take(ctx context.Context, c store.Change[Record], all *sync.Wa
 		a = &asked{ch: make(chan struct{})}
 		m.running[c.Name] = a
 		all.Go(func() {
-			m.own(ctx, c.Name, a.ch)
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			delete(m.running, c.Name)
+			if m.own(ctx, c.Name, a.ch) {
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				delete(m.running, c.Name)
+			}
 		})
 	}
 	if c.Value.Job.Cancel {

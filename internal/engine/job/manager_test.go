@@ -468,6 +468,14 @@ func TestOtherVersion(t *testing.T) {
 		if !errors.Is(err, enough) {
 			t.Errorf("job %s: %v", n, err)
 		}
+		left, err := m.Get(t.Context(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if j, err := m.Get(t.Context(), n); err != nil || !j.Updated.Equal(left.Updated) {
+			t.Errorf("job %s was taken up again, %v", n, err)
+		}
 	}
 }
 

@@ -18,23 +18,24 @@ const tidyTime = 2 * time.Second
 // errLeave says that this Manager cannot run the job, now or later.
 var errLeave = errors.New("the job is left alone")
 
-// own runs a job until it has ended, ctx ends, or this Manager cannot run it.
-func (m *Manager) own(ctx context.Context, name string, asked <-chan struct{}) {
+// own runs a job until it has ended or ctx ends. False: this Manager cannot run
+// it, and must not try again.
+func (m *Manager) own(ctx context.Context, name string, asked <-chan struct{}) bool {
 	log := m.cfg.Log.With("job", name)
 	for {
 		err := m.underLease(ctx, name, asked, log)
 		switch {
 		case err == nil, ctx.Err() != nil, droveway.Is(err, droveway.NotFound):
-			return
+			return true
 		case errors.Is(err, errLeave):
 			log.Error("a job cannot go on", "error", err)
-			return
+			return false
 		case !droveway.Is(err, droveway.Conflict): // another owner is nothing odd
 			log.Warn("a job was interrupted and will be taken up again", "error", err)
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return true
 		case <-time.After(m.cfg.LeaseTTL / 2):
 		}
 	}

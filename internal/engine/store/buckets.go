@@ -64,10 +64,14 @@ func Buckets(ctx context.Context, js jetstream.JetStream) (*Stores, error) {
 	return s, nil
 }
 
-// bucketConfig is that of a NATS key-value bucket (ADR-8) but for one thing:
-// roll-ups are refused. Whoever may write one key could otherwise delete all
+// bucketConfig is that of a NATS key-value bucket (ADR-8) but for two things.
+//
+// Roll-ups are refused: whoever may write one key could otherwise delete all
 // others by a header. Deletions are written as marks, which need none, and with
 // one message a key they free the same room.
+//
+// Direct reads are off: in a cluster any replica answers them, also one that has
+// not heard of the last write yet.
 func bucketConfig(name string, bytes int64) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:              streamOf(name),
@@ -77,7 +81,6 @@ func bucketConfig(name string, bytes int64) jetstream.StreamConfig {
 		MaxBytes:          bytes,
 		Discard:           jetstream.DiscardNew,
 		DenyDelete:        true,
-		AllowDirect:       true,
 		AllowMsgTTL:       true,
 	}
 }

@@ -52,7 +52,8 @@ func (t Table[T]) Get(ctx context.Context, name string) (v T, rev uint64, err er
 	return v, e.Revision(), nil
 }
 
-// List reads all objects, sorted by key.
+// List reads all objects, sorted by key. In a cluster it may lag behind Get and
+// Put by a moment.
 func (t Table[T]) List(ctx context.Context) ([]T, error) {
 	w, err := t.kv.Watch(ctx, t.all(), jetstream.IgnoreDeletes())
 	if err != nil {
