@@ -1,6 +1,8 @@
 package discover
 
 import (
+	"iter"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -72,4 +74,42 @@ func (j *Joiner) Offset(host string) (time.Duration, bool) {
 		return 0, false
 	}
 	return time.Duration(-j.clocks.coarse[h.index].value), true
+}
+
+// Flow is what a service of a host dials, as far as it is explained.
+type Flow struct {
+	Host     string
+	Service  Service
+	PID      int
+	Protocol string
+	Dialled  netip.AddrPort
+	Best     Evidence // "" if nothing explains it yet
+	Last     time.Time
+}
+
+// Flows gives all flows: those that nothing good explains are what patterns are
+// for.
+func (j *Joiner) Flows() iter.Seq[Flow] {
+	return func(yield func(Flow) bool) {
+		for _, h := range j.byID {
+			for _, f := range h.flows {
+				if !yield(f.public()) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (f *flow) public() Flow {
+	p := Flow{
+		Host: f.host.name, Service: f.service, PID: f.pid, Protocol: f.protocol,
+		Dialled: f.dialled, Last: time.Unix(0, f.last).UTC(),
+	}
+	for _, r := range f.relations {
+		if p.Best == "" || r.best.Rank() < p.Best.Rank() {
+			p.Best = r.best
+		}
+	}
+	return p
 }

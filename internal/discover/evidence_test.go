@@ -16,7 +16,7 @@ import (
 
 // noise is 200 connections a second from a stranger behind the same translator.
 func (s *scene) noise(d time.Duration, seen netip.Addr, servers ...*discovertest.Host) {
-	stranger := &discovertest.Host{Name: "stranger", Address: addr("10.1.0.200")}
+	stranger := &discovertest.Host{Name: "stranger", Blind: true, Address: addr("10.1.0.200")}
 	for range int(200 * d.Seconds()) {
 		at := s.now.Add(time.Duration(s.Rand.Float64() * float64(d)))
 		hold := time.Duration(s.Rand.ExpFloat64() * 0.2 * float64(time.Second))
@@ -150,7 +150,7 @@ func TestTimingIgnoresFixedIntervals(t *testing.T) {
 	s.NoISN = true
 	b := s.Host("b", "10.2.0.1", 0).Serve(10, "/usr/sbin/nginx", 80)
 	a := s.Host("a", "10.1.0.1", 0).Run(1, "/usr/bin/curl")
-	stranger := &discovertest.Host{Name: "stranger", Address: addr("10.1.0.200")}
+	stranger := &discovertest.Host{Name: "stranger", Blind: true, Address: addr("10.1.0.200")}
 	for range 30 {
 		s.Connect(discovertest.Link{Client: a, PID: 1, Dialled: port("192.0.2.1:80")}, s.now, 20*time.Millisecond)
 		s.Connect(discovertest.Link{Client: stranger, Dialled: port("10.2.0.1:80"), Server: b, Port: 80}, s.now.Add(time.Millisecond), 20*time.Millisecond)

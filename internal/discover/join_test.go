@@ -187,7 +187,7 @@ func TestNoProbeAtTheOtherEnd(t *testing.T) {
 	b := s.Host("b", "10.2.0.1", 0).Serve(10, "/usr/sbin/nginx", 80)
 	a := s.Host("a", "10.1.0.1", 0).Run(1, "/usr/bin/curl")
 	s.natural(3, discovertest.Link{Client: a, PID: 1, Dialled: port("192.0.2.1:443")})
-	stranger := &discovertest.Host{Name: "stranger", Address: addr("172.16.0.1")}
+	stranger := &discovertest.Host{Name: "stranger", Blind: true, Address: addr("172.16.0.1")}
 	s.natural(3, discovertest.Link{Client: stranger, Dialled: port("10.2.0.1:80"), Seen: addr("192.0.2.7"), Server: b, Port: 80})
 	s.wait(5 * time.Minute)
 	same(t, nil, s.edges())

@@ -36,6 +36,7 @@ type Host struct {
 	Name    string
 	Address netip.Addr
 	Ahead   time.Duration // of its clock
+	Blind   bool          // has no probe
 
 	report discover.Report
 	ids    int
@@ -146,7 +147,7 @@ func (w *World) jitter() time.Duration {
 }
 
 func (w *World) see(h *Host, c discover.Connection, at time.Time, hold time.Duration) string {
-	if w.Drop > 0 && w.Rand.Float64() < w.Drop {
+	if h.Blind || w.Drop > 0 && w.Rand.Float64() < w.Drop {
 		return ""
 	}
 	h.ids++
