@@ -151,5 +151,5 @@ func (s *inspection) fact(name string) []string {
 		}
 		return []string{strings.Join(all, " ")}
 	}
-	return all
+	return append(all, s.windowsFact(name)...)
 }

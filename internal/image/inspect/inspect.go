@@ -66,6 +66,7 @@ type inspection struct {
 	report  *Report
 	volumes []*volume
 	tree    *filesystem.Tree
+	windows *windows // nil: another system
 }
 
 // volume is a Volume and what is needed to read it.
@@ -90,7 +91,10 @@ func (s *inspection) run() error {
 		s.openRoot(roots)
 	}
 	s.identify()
-	if s.tree != nil {
+	switch {
+	case s.windows != nil:
+		s.windowsFacts()
+	case s.tree != nil:
 		s.facts()
 	}
 	s.firmware()

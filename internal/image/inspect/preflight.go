@@ -24,7 +24,11 @@ func (s *inspection) preflight() {
 		return
 	}
 	s.checkMachine()
-	s.checkDrivers()
+	if s.windows != nil {
+		s.checkWindows()
+	} else {
+		s.checkDrivers()
+	}
 	s.checkFstab()
 	s.checkNetwork()
 	s.checkTools()
@@ -78,6 +82,19 @@ func (s *inspection) checkMachine() {
 		if len(s.tree.Glob("/boot/efi/EFI/[bB][oO][oO][tT]/*")) == 0 && len(s.tree.Glob("/efi/EFI/[bB][oO][oO][tT]/*")) == 0 && len(s.tree.Glob("/boot/EFI/[bB][oO][oO][tT]/*")) == 0 {
 			s.find(Change, "put the boot loader at the fallback path of UEFI", "the firmware's own boot entries stay behind with the old machine", "")
 		}
+	}
+}
+
+// checkWindows says what Windows lacks: nothing is put into it yet.
+func (s *inspection) checkWindows() {
+	d := s.report.System.Windows
+	switch {
+	case d == nil:
+		s.find(Warning, "the drivers of this Windows cannot be seen", "its SYSTEM hive cannot be read", "")
+	case !d.Block && !d.SCSI:
+		s.find(Blocker, "Windows has no virtio driver that starts at boot", "it would stop with INACCESSIBLE_BOOT_DEVICE on a virtio disk", "install the virtio drivers before, or run the machine with a SATA disk")
+	case !d.Net:
+		s.find(Warning, "Windows has no virtio driver for the network", "it would see no network card", "install the virtio drivers before, or use an e1000 card")
 	}
 }
 

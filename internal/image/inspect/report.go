@@ -57,6 +57,16 @@ type System struct {
 	Hibernated   string   `json:"hibernated,omitempty"`
 	Fstab        []Mount  `json:"fstab,omitempty"`
 	Encrypted    []string `json:"encrypted,omitempty"` // names of volumes
+
+	Windows *WindowsDrivers `json:"windows_drivers,omitempty"`
+}
+
+// WindowsDrivers says which virtio drivers a Windows starts at boot, and whether
+// it has one for the network.
+type WindowsDrivers struct {
+	Block bool `json:"viostor"`
+	SCSI  bool `json:"vioscsi"`
+	Net   bool `json:"netkvm"`
 }
 
 // Kernel is an installed kernel.

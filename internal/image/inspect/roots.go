@@ -106,6 +106,7 @@ func (s *inspection) openRoot(roots []root) {
 	s.report.System.Root = r.name()
 	r.v.Mount = "/"
 	if r.windows {
+		s.openWindows()
 		return
 	}
 	b, err := s.tree.ReadFile("/etc/fstab", maxConfig)

@@ -77,6 +77,26 @@ func TestMadeFromFolder(t *testing.T) {
 	}
 }
 
+func TestNTFS(t *testing.T) {
+	src := filesystemtest.Source(t)
+	for _, link := range []string{"short", "long", "absolute"} { // they need a filter of Windows
+		if err := os.Remove(filepath.Join(src, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	image := blank(t, "64M")
+	tool(t, "mkntfs", "-q", "-F", "-L", "system", image)
+	at := t.TempDir()
+	tool(t, "ntfs-3g", image, at)
+	tool(t, "cp", "-r", src+"/.", at)
+	tool(t, "umount", at)
+	found := look(t, image)
+	if found.Label != "system" || found.Volume.Info().Dirty != "" {
+		t.Errorf("%+v", found.Volume.Info())
+	}
+	filesystemtest.Same(t, found.Volume, src)
+}
+
 func TestSquashfs(t *testing.T) {
 	src := filesystemtest.Source(t)
 	for _, how := range []string{"gzip", "lzo", "xz", "lz4", "zstd"} {

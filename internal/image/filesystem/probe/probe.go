@@ -16,6 +16,7 @@ import (
 	"github.com/droveway/droveway/internal/image/filesystem/ext"
 	"github.com/droveway/droveway/internal/image/filesystem/fat"
 	"github.com/droveway/droveway/internal/image/filesystem/iso"
+	"github.com/droveway/droveway/internal/image/filesystem/ntfs"
 	"github.com/droveway/droveway/internal/image/filesystem/squashfs"
 	"github.com/droveway/droveway/internal/image/filesystem/xfs"
 )
@@ -31,6 +32,7 @@ func drivers() []driver {
 		{xfs.Is, xfs.Open},
 		{btrfs.Is, btrfs.Open},
 		{ext.Is, ext.Open},
+		{ntfs.Is, ntfs.Open},
 		{fat.Is, fat.Open},
 		{squashfs.Is, squashfs.Open},
 		{iso.Is, iso.Open},
