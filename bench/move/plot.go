@@ -42,10 +42,14 @@ func (a axes) frame(c *canvas, title string) {
 }
 
 // plot draws a line for each mode, through the medians, with a bar from the best
-// run to the worst.
+// run to the worst. The modes stand a little apart, so that no bar hides another.
 func (a axes) plot(c *canvas, r report, each func(result) float64, middle func(row) float64) {
+	const apart = 5
+	modes := modesOf(r.Rows)
+	half := float64(len(modes)-1) / 2 * apart
 	var labels []label
-	for _, m := range modesOf(r.Rows) {
+	for i, m := range modes {
+		shift := float64(i)*apart - half
 		var path []point
 		var texts []string
 		for _, size := range a.sizes {
@@ -53,7 +57,7 @@ func (a axes) plot(c *canvas, r report, each func(result) float64, middle func(r
 			if !ok {
 				continue
 			}
-			p := point{a.at(size), a.level(middle(k))}
+			p := point{a.at(size) + shift, a.level(middle(k))}
 			path, texts = append(path, p), append(texts, msText(middle(k)))
 			if values := figures(alike(r.Results, size, m), each); len(values) > 1 {
 				c.line(p.x, a.level(slices.Min(values)), p.x, a.level(slices.Max(values)), colours[m], 1.5)
@@ -62,7 +66,8 @@ func (a axes) plot(c *canvas, r report, each func(result) float64, middle func(r
 		c.path(path, colours[m], 2.5)
 		for i, p := range path {
 			c.dot(p.x, p.y, 4.5, colours[m])
-			labels = append(labels, label{beside(path, i), colours[m], texts[i]})
+			at := beside(path, i)
+			labels = append(labels, label{point{math.Round(at.x - shift + half), at.y}, colours[m], texts[i]})
 		}
 	}
 	for _, l := range spread(labels) {
