@@ -37,6 +37,7 @@ type Fabric interface {
 	Ensure(ctx context.Context, n droveway.Network, peers []netip.Addr) error
 	TAP(ctx context.Context, vni uint32, name string) (*os.File, error)
 	Announce(ctx context.Context, vni uint32, mac string, addr netip.Addr) error
+	Probe(ctx context.Context, vni uint32, mac string, addr netip.Addr) error
 }
 
 // Config is what an agent needs.
@@ -227,6 +228,11 @@ func (a *Agent) handlers() map[string]bus.Handler {
 		verbVerdict:   command(a, verbVerdict, a.verdict),
 		verbRevoke:    command(a, verbRevoke, a.revoke),
 		verbRelease:   command(a, verbRelease, a.release),
+		verbWelcome:   command(a, verbWelcome, a.welcome),
+		verbGiveBack:  command(a, verbGiveBack, a.giveBack),
+		verbHome:      command(a, verbHome, a.home),
+		verbLeave:     command(a, verbLeave, a.leave),
+		verbProbe:     command(a, verbProbe, a.probe),
 	}
 }
 

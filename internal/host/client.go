@@ -171,6 +171,33 @@ func (c *Client) Revoke(ctx context.Context, host string, r Ref) (Observed, erro
 	return ask[Observed](ctx, c, host, verbRevoke, r, nil)
 }
 
+// Welcome makes, on the source, an instance that waits for the memory to come
+// back.
+func (c *Client) Welcome(ctx context.Context, host string, r Reserve) (Reserved, error) {
+	return ask[Reserved](ctx, c, host, verbWelcome, r, nil)
+}
+
+// GiveBack ends, on the target, a guest whose memory is held back on its way
+// home.
+func (c *Client) GiveBack(ctx context.Context, host string, r Ref) (Observed, error) {
+	return ask[Observed](ctx, c, host, verbGiveBack, r, nil)
+}
+
+// Home lets, on the source, the guest run that has come back.
+func (c *Client) Home(ctx context.Context, host string, r Ref) (Observed, error) {
+	return ask[Observed](ctx, c, host, verbHome, r, nil)
+}
+
+// Leave ends the guest on the source and serves its disks.
+func (c *Client) Leave(ctx context.Context, host string, s Stop) (Exported, error) {
+	return ask[Exported](ctx, c, host, verbLeave, s, nil)
+}
+
+// Probe waits for a sign of life of the guest.
+func (c *Client) Probe(ctx context.Context, host string, p Probe) (Observed, error) {
+	return ask[Observed](ctx, c, host, verbProbe, p, nil)
+}
+
 // Release removes, on the source, what is left of a machine that has moved.
 func (c *Client) Release(ctx context.Context, host string, r Ref) (Observed, error) {
 	return ask[Observed](ctx, c, host, verbRelease, r, nil)

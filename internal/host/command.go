@@ -35,6 +35,11 @@ const (
 	verbVerdict   = "move.verdict"
 	verbRevoke    = "move.revoke"
 	verbRelease   = "move.release"
+	verbWelcome   = "move.welcome"
+	verbGiveBack  = "move.giveback"
+	verbHome      = "move.home"
+	verbLeave     = "move.leave"
+	verbProbe     = "probe"
 )
 
 // Networks tells a host which networks there are and where the other hosts
@@ -83,15 +88,17 @@ type NIC struct {
 
 // Role is what a host has of a machine.
 //
-//	          create            start
-//	(nothing) ──────▶ idle ◀───────────▶ home ──send──▶ leaving ──handover──▶ secondary
-//	   │               ▲                  ▲  ◀──cancel──                         │
-//	   │               └─────revoke───────┼──────────────────────────────────────┤
-//	   │                                  │                                   release
-//	   └─reserve─▶ arriving ──takeover──▶ hydrating                          (nothing)
-//	                  │                      └──settle──▶ home
-//	               discard
-//	              (nothing)
+//	          create         start
+//	(nothing) ─────▶ idle ◀─────────▶ home ──send──▶ leaving ──handover──▶ secondary ──release──▶ (nothing)
+//	                  ▲                │ ▲  ◀─cancel──                      ▲  │  │
+//	                  │                │ └──────────── home ────────────────│──┤  │
+//	                  └────────────────│──────────── revoke ────────────────│──┘  │
+//	                                   └──────────────leave─────────────────┘  welcome
+//
+//	(nothing) ──reserve──▶ arriving ──takeover──▶ hydrating ──verdict──▶ home
+//	                          │                       └──giveback──▶ returned
+//	                       discard                                      │
+//	                       (nothing)                                 discard
 type Role string
 
 // The roles.
@@ -103,6 +110,7 @@ const (
 	RoleSecondary Role = "secondary" // its disks, served to the host where it runs
 	RoleArriving  Role = "arriving"  // an instance that waits for memory
 	RoleHydrating Role = "hydrating" // its instance; the disks are not whole yet
+	RoleReturned  Role = "returned"  // an instance that has gone back, disks of no worth
 )
 
 // Observed is what a host sees of a machine. It is the reply to most verbs and
@@ -144,6 +152,8 @@ type Send struct {
 type Reserve struct {
 	Instance
 	Peer string `json:"peer"`
+	// Boots says that no memory will come: the guest is to boot.
+	Boots bool `json:"boots,omitempty"`
 }
 
 // Secondary is an order to prepare to serve a machine's disks to a peer, and to
@@ -170,6 +180,12 @@ type Handover struct {
 type Exported struct {
 	Address  string        `json:"address"` // of the NBD server
 	Downtime time.Duration `json:"downtime"`
+}
+
+// Probe is an order to wait for a sign of life of the guest.
+type Probe struct {
+	Ref
+	Within time.Duration `json:"within"`
 }
 
 // TakeOver is an order to run with the disks of another host.

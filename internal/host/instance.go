@@ -87,15 +87,24 @@ func (a *Agent) start(ctx context.Context, m *machine, i Instance, _ *task) (Obs
 		return Observed{}, err
 	}
 	a.removeDir(a.instanceDir(&old))
-	if err := a.run(ctx, m, false); err != nil {
+	if err := a.run(ctx, m, forNothing); err != nil {
 		return Observed{}, errors.Join(err, a.save(m, func(r *record) { r.Role = RoleIdle }))
 	}
 	return a.observe(ctx, m), nil
 }
 
+// wait is what an instance waits for before its guest runs.
+type wait int
+
+const (
+	forNothing wait = iota
+	forMemory       // from another host
+	forDisks        // it boots once TakeOver says where they are
+)
+
 // run starts the instance of the record.
-func (a *Agent) run(ctx context.Context, m *machine, incoming bool) error {
-	spec, err := a.spec(ctx, &m.rec.Instance, incoming)
+func (a *Agent) run(ctx context.Context, m *machine, w wait) error {
+	spec, err := a.spec(ctx, &m.rec.Instance, w)
 	if err != nil {
 		return err
 	}
@@ -123,13 +132,13 @@ func closeTAPs(nics []hypervisor.NIC) {
 }
 
 // spec is the driver's view of an instance.
-func (a *Agent) spec(ctx context.Context, i *Instance, incoming bool) (hypervisor.Spec, error) {
+func (a *Agent) spec(ctx context.Context, i *Instance, w wait) (hypervisor.Spec, error) {
 	dir := a.instanceDir(i)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return hypervisor.Spec{}, err
 	}
 	s := hypervisor.Spec{
-		Machine: i.Machine, UUID: i.UUID, Dir: dir, CPUs: i.CPUs, MemoryMiB: i.MemoryMiB, Incoming: incoming, TLS: a.tls(),
+		Machine: i.Machine, UUID: i.UUID, Dir: dir, CPUs: i.CPUs, MemoryMiB: i.MemoryMiB, Incoming: w == forMemory, Standing: w == forDisks, TLS: a.tls(),
 	}
 	var err error
 	if s.Disks, err = a.disks(i); err != nil {
@@ -245,7 +254,7 @@ func (a *Agent) clear(ctx context.Context, m *machine) error {
 		}
 	}
 	a.removeDir(a.instanceDir(i))
-	a.removeDir(a.secondaryDir(i))
+	a.removeDir(a.secondaryDir(m.name))
 	return nil
 }
 

@@ -201,7 +201,9 @@ func (a *Agent) instanceDir(i *Instance) string {
 	return filepath.Join(a.cfg.Dir, "instances", fmt.Sprintf("%s.%d", i.Machine, i.Token))
 }
 
-func (a *Agent) secondaryDir(i *Instance) string { return a.instanceDir(i) + ".secondary" }
+func (a *Agent) secondaryDir(machine string) string {
+	return filepath.Join(a.cfg.Dir, "instances", machine+".secondary")
+}
 
 func (a *Agent) tls() *hypervisor.TLS {
 	if a.cfg.TLSDir == "" {

@@ -31,7 +31,7 @@ func (a *Agent) secondary(ctx context.Context, m *machine, s Secondary, _ *task)
 
 // serve starts a secondary that listens at an address.
 func (a *Agent) serve(ctx context.Context, m *machine, listen string) error {
-	dir := a.secondaryDir(&m.rec.Instance)
+	dir := a.secondaryDir(m.name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -53,20 +53,22 @@ func (a *Agent) serve(ctx context.Context, m *machine, listen string) error {
 
 // send begins to send memory.
 func (a *Agent) send(ctx context.Context, m *machine, s Send, _ *task) (Observed, error) {
-	if err := m.must(verbSend, RoleHome, RoleLeaving); err != nil {
+	if err := m.must(verbSend, RoleHome, RoleLeaving, RoleHydrating); err != nil {
 		return Observed{}, err
 	}
 	mv, err := m.mover()
 	if err != nil {
 		return Observed{}, err
 	}
-	if m.rec.Role == RoleLeaving {
+	if m.rec.Role != RoleHome {
 		if p, err := mv.Sent(ctx); err != nil || p.State != hypervisor.Running {
 			return a.observe(ctx, m), err // it is sending already
 		}
 	}
-	if err := a.save(m, func(r *record) { r.Role = RoleLeaving }); err != nil {
-		return Observed{}, err
+	if m.rec.Role == RoleHome {
+		if err := a.save(m, func(r *record) { r.Role = RoleLeaving }); err != nil {
+			return Observed{}, err
+		}
 	}
 	if err := mv.Send(ctx, s.To, s.Peer, s.Rate); err != nil {
 		return Observed{}, fmt.Errorf("send memory of machine %s: %w", m.name, err)
@@ -208,7 +210,7 @@ func (a *Agent) endSecondary(ctx context.Context, m *machine) error {
 	if err := a.stopSecondary(ctx, m); err != nil {
 		return fmt.Errorf("end the secondary of machine %s: %w", m.name, err)
 	}
-	a.removeDir(a.secondaryDir(&m.rec.Instance))
+	a.removeDir(a.secondaryDir(m.name))
 	if m.rec.Secondary == nil {
 		return nil
 	}

@@ -16,7 +16,7 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 	if err := m.must(verbReserve, RoleNone, RoleArriving); err != nil {
 		return Reserved{}, err
 	}
-	if s, err := m.state(ctx); err != nil || m.rec.Role == RoleArriving && s == hypervisor.Incoming && m.rec.Listen != "" {
+	if s, err := m.state(ctx); err != nil || m.ready(s, v.Boots) {
 		return Reserved{Address: m.rec.Listen}, err
 	}
 	if err := a.room(&i); err != nil {
@@ -28,20 +28,37 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 	if err := a.save(m, func(r *record) { *r = record{Instance: i, Role: RoleArriving, Peer: v.Peer} }); err != nil {
 		return Reserved{}, err
 	}
-	listen, err := a.receive(ctx, m)
+	if err := a.makeRoom(ctx, m, v.Boots); err != nil || v.Boots {
+		return Reserved{}, err
+	}
+	listen, err := a.listen(ctx, m)
 	return Reserved{Address: listen}, err
 }
 
-func (a *Agent) receive(ctx context.Context, m *machine) (string, error) {
+// ready reports whether an earlier order has done all that reserve does.
+func (m *machine) ready(s hypervisor.State, boots bool) bool {
+	if m.rec.Role != RoleArriving {
+		return false
+	}
+	return boots && s == hypervisor.Received || s == hypervisor.Incoming && m.rec.Listen != ""
+}
+
+// makeRoom makes disks without content and the instance.
+func (a *Agent) makeRoom(ctx context.Context, m *machine, boots bool) error {
 	i := &m.rec.Instance
 	for _, d := range i.Disks {
 		if err := a.pool.Create(ctx, droveway.VolumeName(i.Machine, d.Name), d.Format, d.Size); err != nil {
-			return "", fmt.Errorf("make disk %s: %w", d.Name, err)
+			return fmt.Errorf("make disk %s: %w", d.Name, err)
 		}
 	}
-	if err := a.run(ctx, m, true); err != nil {
-		return "", err
+	if boots {
+		return a.run(ctx, m, forDisks)
 	}
+	return a.run(ctx, m, forMemory)
+}
+
+// listen makes the instance take memory.
+func (a *Agent) listen(ctx context.Context, m *machine) (string, error) {
 	mv, err := m.mover()
 	if err != nil {
 		return "", err
@@ -76,7 +93,7 @@ func (a *Agent) discard(ctx context.Context, m *machine, _ Ref, _ *task) (Observ
 	if m.rec.Role == RoleNone {
 		return a.observe(ctx, m), nil
 	}
-	if err := m.must(verbDiscard, RoleArriving); err != nil {
+	if err := m.must(verbDiscard, RoleArriving, RoleReturned); err != nil {
 		return Observed{}, err
 	}
 	return a.vacate(ctx, m)

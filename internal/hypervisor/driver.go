@@ -57,11 +57,16 @@ type Spec struct {
 	NICs      []NIC    `json:"nics"`
 	Seed      string   `json:"seed,omitempty"`     // path of a cloud-init NoCloud ISO, read-only; empty: none
 	Incoming  bool     `json:"incoming,omitempty"` // waits for memory from another instance
+	Standing  bool     `json:"standing,omitempty"` // stands before its first instruction, as if Received, until TakeOver
 	TLS       *TLS     `json:"tls,omitempty"`      // for Receive, Send and Origin; nil: plain, for tests only
 	Peer      string   `json:"peer,omitempty"`     // with TLS: the only one that may send its memory; empty: any of the authority
 	Limits    Limits   `json:"limits"`
 	Extra     []string `json:"extra,omitempty"` // driver arguments, for tests
 }
+
+// Waits reports whether the guest stands until TakeOver, and the instance opens
+// no disk before.
+func (s *Spec) Waits() bool { return s.Incoming || s.Standing }
 
 // Limits bounds what an instance may use, where the host can enforce it.
 type Limits struct {
@@ -159,11 +164,13 @@ type Mover interface {
 	// the guest is Sent already the error is of kind Conflict.
 	Cancel(ctx context.Context) error
 	// Handover completes a held Send. Afterwards the instance is Sent: its
-	// guest does not run and its disks are closed.
+	// guest does not run and its disks are closed. If they were hydrating, that
+	// ends, and only their origins are of worth.
 	Handover(ctx context.Context) error
 	// TakeOver, on the instance that received, begins hydration of all disks
 	// from their origins and lets the guest run. Every write of the guest
-	// reaches the origin before the guest sees it done.
+	// reaches the origin before the guest sees it done. Without origins the
+	// local files are the disks.
 	TakeOver(ctx context.Context, origins []Origin) error
 	// Hydration tells how far the disks are.
 	Hydration(ctx context.Context) (Hydration, error)

@@ -49,11 +49,8 @@ func (m *Moves) release(ctx context.Context, r *run) error {
 // before anything else.
 func (m *Moves) comeBack(ctx context.Context, r *run, why string) error {
 	s := r.State
-	if s.BackAt == 0 {
-		s.BackAt = s.Target.Token + 1
-		if err := r.Save(ctx); err != nil {
-			return err
-		}
+	if err := m.returnToken(ctx, r); err != nil {
+		return err
 	}
 	if _, err := m.cfg.Hosts.Revoke(ctx, s.From, s.source()); err != nil {
 		return err

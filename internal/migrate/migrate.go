@@ -10,9 +10,9 @@
 //
 //	reserve ─▶ prepare ─▶ memory ─▶ switchover ─▶ hydrate ─▶ prove ─▶ release
 //	   └──────────┴──────────┘          ║             │
-//	  called off: the guest             ║     target lost: boots from the
-//	  goes on at the source             ║     source's current disks
-//	                          point of no return
+//	  called off: the guest             ║     called off: the memory goes back
+//	  goes on at the source             ║     target lost: boots from the
+//	                          point of no return    source's current disks
 //
 // It may touch machines through host.Client and the fleet's tables, and nothing
 // else.

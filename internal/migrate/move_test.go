@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/job"
@@ -148,6 +149,42 @@ func sourceDies(t *testing.T, w *world, step string) {
 	}
 	w.mustHold(0, 1)
 	w.mustBeEmpty(1)
+}
+
+// A move that is called off after the switchover goes back with the guest's
+// memory, wherever the server is killed meanwhile.
+func TestGoBack(t *testing.T) {
+	t.Parallel()
+	conn := startBus(t)
+	for _, step := range []string{"hydrate", "prove"} {
+		t.Run(step, func(t *testing.T) { goesBack(t, newWorld(t, conn), step, "") })
+	}
+	for _, verb := range []string{"Receive", "Send", "Handover", "TakeOver"} {
+		t.Run("once failed "+verb, func(t *testing.T) { goesBack(t, newWorld(t, conn), "hydrate", verb) })
+	}
+}
+
+func goesBack(t *testing.T, w *world, step, fails string) {
+	steps := w.moves.steps(w.request())
+	asked := make(chan struct{})
+	before(steps, step, func() {
+		w.write(1, 2)
+		if fails != "" {
+			for _, h := range w.hosts {
+				h.driver.Fail(fails, droveway.Errorf(droveway.Unavailable, "%w", errBroken))
+				time.AfterFunc(100*time.Millisecond, func() { h.driver.Fail(fails, nil) })
+			}
+		}
+		close(asked)
+	})
+	rec := w.moveAsked(steps, asked)
+	if rec.Job.State != droveway.JobFailed {
+		t.Fatalf("the move %s, want failed", rec.Job.State)
+	}
+	w.mustLive(0, 1, 2)
+	if r := w.result(rec); r.Live != w.hosts[0].name {
+		t.Errorf("the job says that host %s is live, want %s", r.Live, w.hosts[0].name)
+	}
 }
 
 // A target that is silent is waited for; one that was taken out of the fleet is

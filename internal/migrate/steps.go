@@ -28,8 +28,8 @@ func (m *Moves) steps(req Request) []job.Step[state] {
 		{Name: "prepare", Do: m.prepare, Undo: m.unprepare},
 		{Name: "memory", Do: m.memory(req), Undo: m.unprepare},
 		{Name: "switchover", Do: m.switchover(req), Point: true},
-		{Name: "hydrate", Do: m.hydrate},
-		{Name: "prove", Do: m.prove},
+		{Name: "hydrate", Do: m.turning(m.hydrate), Turns: true},
+		{Name: "prove", Do: m.turning(m.prove), Turns: true},
 		{Name: "release", Do: m.release},
 	}
 }

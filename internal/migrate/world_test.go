@@ -225,10 +225,16 @@ func (w *world) request() Request { return Request{Machine: name, To: w.hosts[1]
 // move runs the steps of a move to its end, as a job of its own.
 func (w *world) move(steps []job.Step[state]) *job.Record {
 	w.t.Helper()
+	return w.moveAsked(steps, nil)
+}
+
+// moveAsked is move, with somebody who calls it off.
+func (w *world) moveAsked(steps []job.Step[state], asked <-chan struct{}) *job.Record {
+	w.t.Helper()
 	rec, err := job.NewRecord(steps)
 	must(w.t, err)
 	rec.Job.Name, rec.Job.Kind, rec.Job.Subject, rec.Job.Created = "move-1", Kind, "machine/"+name, time.Now()
-	env := job.Env{Journal: forgetful{}, Log: slog.New(slog.DiscardHandler), Retry: func(int) time.Duration { return 10 * time.Millisecond }}
+	env := job.Env{Journal: forgetful{}, Asked: asked, Log: slog.New(slog.DiscardHandler), Retry: func(int) time.Duration { return 10 * time.Millisecond }}
 	ctx, cancel := context.WithTimeout(w.t.Context(), longest)
 	defer cancel()
 	must(w.t, job.Execute(ctx, rec, steps, env))

@@ -3,7 +3,6 @@ package hypervisortest
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -252,7 +251,7 @@ func (r *trip) next() {
 	r.t.Helper()
 	s := r.b.spec()
 	s.Disks, s.Incoming, s.Peer = r.local, true, "a"
-	s.Dir = filepath.Join(r.t.TempDir())
+	s.Dir = tempDir(r.t)
 	r.to, r.memory = mover(r.t, r.b.start(s)), ""
 	r.receive()
 	r.send()
@@ -271,8 +270,8 @@ func noWayBack(t *testing.T, e Env) {
 		}
 	}
 	still(t, r.from.Console())
-	if err := r.to.TakeOver(t.Context(), nil); !droveway.Is(err, droveway.Invalid) {
-		t.Errorf("a take-over without origins: %v", err)
+	if err := r.to.TakeOver(t.Context(), []hypervisor.Origin{{Disk: "another"}}); !droveway.Is(err, droveway.Invalid) {
+		t.Errorf("a take-over without an origin for its disk: %v", err)
 	}
 	is(t, r.to, hypervisor.Received)
 	r.export()

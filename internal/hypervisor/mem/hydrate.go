@@ -15,11 +15,14 @@ func (i *Instance) TakeOver(ctx context.Context, origins []hypervisor.Origin) er
 	if err != nil {
 		return err
 	}
-	if !i.spec.Incoming || s == hypervisor.Incoming || s == hypervisor.Sent {
+	if !i.spec.Waits() || s == hypervisor.Incoming || s == hypervisor.Sent {
 		return i.conflict("TakeOver", s)
 	}
 	if s != hypervisor.Received {
 		return nil // done before
+	}
+	if len(origins) == 0 {
+		return i.takeLocal()
 	}
 	from := map[string]hypervisor.Origin{}
 	for _, o := range origins {
@@ -38,6 +41,15 @@ func (i *Instance) TakeOver(ctx context.Context, origins []hypervisor.Origin) er
 	for _, d := range i.disks {
 		go d.copy(i.end, i.news)
 	}
+	return nil
+}
+
+// takeLocal lets the guest run with its local files.
+func (i *Instance) takeLocal() error {
+	if err := i.open(); err != nil {
+		return err
+	}
+	i.become(hypervisor.Running)
 	return nil
 }
 

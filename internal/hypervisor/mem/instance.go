@@ -46,7 +46,10 @@ func newInstance(d *Driver, id string, spec hypervisor.Spec) (*Instance, error) 
 	if err != nil {
 		return nil, droveway.Errorf(droveway.NotFound, "console of machine %s: %w", spec.Machine, err)
 	}
-	if !spec.Incoming {
+	if spec.Standing {
+		i.state = hypervisor.Received
+	}
+	if !spec.Waits() {
 		if err := i.open(); err != nil {
 			i.console.Close()
 			os.Remove(i.Console())

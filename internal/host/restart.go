@@ -1,0 +1,76 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// leave ends the guest and serves its disks: what a handover is to a machine
+// that moves with its memory, leave is to one that boots anew elsewhere.
+func (a *Agent) leave(ctx context.Context, m *machine, s Stop, _ *task) (Exported, error) {
+	if err := m.must(verbLeave, RoleHome, RoleIdle, RoleSecondary); err != nil {
+		return Exported{}, err
+	}
+	if inst := m.instance(); inst != nil && m.rec.Role == RoleHome {
+		if err := inst.Stop(ctx, s.Grace); err != nil {
+			return Exported{}, fmt.Errorf("stop machine %s: %w", m.name, err)
+		}
+		m.drop()
+	}
+	if err := a.save(m, func(r *record) { r.Role, r.Handle, r.Exported = RoleSecondary, nil, true }); err != nil {
+		return Exported{}, err
+	}
+	if err := a.export(ctx, m); err != nil {
+		return Exported{}, err
+	}
+	return Exported{Address: m.rec.Export}, nil
+}
+
+// probe waits until the guest gives a sign of life: each of its network cards
+// answers for its address, or, if it has none, its console has said something.
+func (a *Agent) probe(ctx context.Context, m *machine, p Probe, t *task) (Observed, error) {
+	if err := m.must(verbProbe, RoleHome, RoleHydrating); err != nil {
+		return Observed{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.Within)
+	defer cancel()
+	if err := a.alive(ctx, m); err != nil {
+		return Observed{}, fmt.Errorf("machine %s gave no sign of life within %s: %w", m.name, p.Within, err)
+	}
+	return a.observe(ctx, m), nil
+}
+
+func (a *Agent) alive(ctx context.Context, m *machine) error {
+	if a.cfg.Fabric == nil || len(m.rec.Instance.NICs) == 0 {
+		return a.speaks(ctx, m)
+	}
+	for _, c := range m.rec.Instance.NICs {
+		if err := a.cfg.Fabric.Probe(ctx, c.Network.VNI, c.MAC, c.Address.Addr()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const speakEvery = 50 * time.Millisecond
+
+// speaks waits for the guest to run and to have written to its console.
+func (a *Agent) speaks(ctx context.Context, m *machine) error {
+	tick := time.NewTicker(speakEvery)
+	defer tick.Stop()
+	for {
+		c, err := a.console(ctx, Console{Machine: m.name})
+		if o := a.observe(ctx, m); err == nil && len(c.Data) > 0 && o.Instance == hypervisor.Running {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return droveway.Errorf(droveway.Unavailable, "its console is silent")
+		case <-tick.C:
+		}
+	}
+}
