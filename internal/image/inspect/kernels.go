@@ -55,7 +55,10 @@ func (s *inspection) kernelVersion(file string) string {
 		return dir
 	}
 	// Alpine and Arch name the kernel after its flavour.
-	flavour := strings.TrimPrefix(base, "vmlinuz-")
+	flavour := strings.TrimPrefix(strings.TrimPrefix(base, "vmlinux-"), "vmlinuz-")
+	if flavour != "" && flavour[0] >= '0' && flavour[0] <= '9' {
+		return flavour // its modules were removed
+	}
 	names, _ := s.tree.ReadDir("/lib/modules")
 	for _, n := range names {
 		if strings.HasSuffix(n, "-"+flavour) {
@@ -68,7 +71,7 @@ func (s *inspection) kernelVersion(file string) string {
 	if len(names) == 1 {
 		return names[0]
 	}
-	return strings.TrimPrefix(strings.TrimPrefix(base, "vmlinux-"), "vmlinuz-")
+	return flavour
 }
 
 func (s *inspection) initramfsOf(k Kernel) string {

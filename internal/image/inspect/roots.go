@@ -156,9 +156,6 @@ func unescape(s string) string {
 
 // join mounts what a line of fstab names, if it is on this disk.
 func (s *inspection) join(m *Mount, r root) {
-	if !strings.HasPrefix(m.Path, "/") {
-		return
-	}
 	v := s.bySpec(m.Spec)
 	if v == nil {
 		return
@@ -166,7 +163,7 @@ func (s *inspection) join(m *Mount, r root) {
 	m.Volume = v.Name
 	at := path.Clean(m.Path)
 	subvol := subvolOption(m.Options)
-	if v.found == nil || at == "/" && subvol == "" {
+	if !strings.HasPrefix(m.Path, "/") || v.found == nil || at == "/" && subvol == "" {
 		return
 	}
 	node, err := openSubvolume(v.found, subvol)
@@ -196,9 +193,21 @@ func subvolOption(options string) string {
 	return ""
 }
 
-// diskName is the name of a partition of a first disk; which disk it was cannot
-// be known, so the number decides.
-var diskName = regexp.MustCompile(`^/dev/(?:[shv]d[a-z]|xvd[a-z]|nvme\d+n\d+p|mmcblk\d+p)(\d+)$`)
+// diskName is the name of a partition: that of its disk, and a number.
+var diskName = regexp.MustCompile(`^/dev/([shv]d[a-z]+|xvd[a-z]+|nvme\d+n\d+p|mmcblk\d+p)(\d+)$`)
+
+var firstDisks = []string{"sda", "hda", "vda", "xvda", "nvme0n1p", "mmcblk0p"}
+
+// ours reports whether a name of fstab means this disk: it is the one that the
+// root is on, or else the first one.
+func (s *inspection) ours(disk string) bool {
+	for _, m := range s.report.System.Fstab {
+		if n := diskName.FindStringSubmatch(m.Spec); n != nil && m.Path == "/" {
+			return n[1] == disk
+		}
+	}
+	return slices.Contains(firstDisks, disk)
+}
 
 func (s *inspection) bySpec(spec string) *volume {
 	key, value, tagged := strings.Cut(spec, "=")
@@ -211,9 +220,9 @@ func (s *inspection) bySpec(spec string) *volume {
 			return v
 		}
 	}
-	if m := diskName.FindStringSubmatch(spec); m != nil {
+	if m := diskName.FindStringSubmatch(spec); m != nil && s.ours(m[1]) {
 		for _, v := range s.volumes {
-			if v.Name == "p"+m[1] {
+			if v.Name == "p"+m[2] {
 				return v
 			}
 		}
