@@ -32,6 +32,7 @@ func (j *Joiner) expire() {
 		h.pending.expire(window, j.forget)
 		h.open.expire(silent, nil)
 	}
+	j.hearings.expire(j.now-int64(24*time.Hour), nil)
 	j.wires.expire(j.now - int64(j.limits.Grace))
 	j.ear.drop(window, j.streams)
 }

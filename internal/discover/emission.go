@@ -48,7 +48,7 @@ const (
 	settle        = 20 * time.Second
 	emissionTries = 4 // each twice as long after the one before
 	// jitter is how much two ends may differ about a pattern's connection.
-	jitter = 8 * time.Millisecond
+	jitter = 6 * time.Millisecond
 )
 
 // Expect prepares for a pattern. Emissions of patterns that nobody expects from
@@ -133,12 +133,58 @@ func (j *Joiner) heardPattern(p *emitted, m pattern.Match, l *lead) Outcome {
 	o := Outcome{Pattern: p.id, Matched: true}
 	for _, v := range m.Members {
 		s := j.streams[v.Member]
-		s.matched += v.Count
-		l.learn(s.host.index, int64(m.Offset))
-		j.saw(j.relate(p.flow, s), Pattern, 1, float64(m.Count)/pattern.Length, j.now)
 		o.Servers = append(o.Servers, Served{s.host.name, s.port})
+		h := hearing{p.flow, s, v.Count, float64(m.Count) / pattern.Length}
+		if v.Count >= certainVotes {
+			l.learn(s.host.index, int64(m.Offset))
+			j.heard(h)
+			continue
+		}
+		for _, h := range j.corroborated(h) {
+			j.heard(h)
+		}
 	}
 	return o
+}
+
+func (j *Joiner) heard(h hearing) {
+	h.stream.matched += h.votes
+	j.saw(j.relate(h.flow, h.stream), Pattern, 1, h.score, j.now)
+}
+
+// hearing is that a stream heard a part of a pattern.
+type hearing struct {
+	flow   *flow
+	stream *stream
+	votes  int
+	score  float64
+}
+
+// Two connections can be chance among so many servers. A member of a pool that
+// heard no more has to hear of the same destination twice, from whomever.
+const (
+	certainVotes = 3
+	keptHearings = 65536
+)
+
+type memberKey struct {
+	dialled netip.AddrPort
+	served  Served
+}
+
+// corroborated gives the hearings that are certain now.
+func (j *Joiner) corroborated(h hearing) []hearing {
+	k := memberKey{h.flow.dialled, Served{h.stream.host.name, h.stream.port}}
+	first, known := j.hearings.get(k)
+	j.hearings.put(k, hearing{}, j.now, nil)
+	switch {
+	case !known:
+		j.hearings.put(k, h, j.now, nil)
+		return nil
+	case first.flow == nil:
+		return []hearing{h}
+	}
+	return []hearing{first, h}
 }
 
 // Outcomes gives what became of patterns since the last call.

@@ -28,6 +28,7 @@ type Joiner struct {
 	free      []uint32  // ids
 	ear       ear
 	patterns  map[string]*emitted
+	hearings  *recent[memberKey, hearing]
 	timings   []timingDue
 
 	reviews  []review
@@ -136,6 +137,7 @@ func New(l Limits) *Joiner {
 		relations: map[relationKey]*relation{},
 		ear:       ear{slabs: map[int64]*slab{}},
 		patterns:  map[string]*emitted{},
+		hearings:  newRecent[memberKey, hearing](keptHearings),
 	}
 }
 

@@ -89,20 +89,35 @@ type Link struct {
 	Translator *Host
 }
 
-// Connect opens and closes a connection; hold 0 leaves it open. It gives the
-// ID of the connection at its client.
-func (w *World) Connect(l Link, at time.Time, hold time.Duration) string {
+// Open is a connection as its ends see it.
+type Open struct {
+	hosts [2]*Host
+	ends  [2]discover.Connection
+}
+
+// Repeat has both ends report a connection again, unless they miss that too.
+func (w *World) Repeat(o Open) {
+	for i, h := range o.hosts {
+		if h != nil && w.Rand.Float64() >= w.Drop {
+			h.Repeat(o.ends[i])
+		}
+	}
+}
+
+// Connect opens and closes a connection; hold 0 leaves it open.
+func (w *World) Connect(l Link, at time.Time, hold time.Duration) Open {
 	isn := w.Rand.Uint64() | 1
 	c := discover.Connection{
 		Protocol: protocol(l), Direction: discover.Outbound, PID: l.PID,
 		Local: netip.AddrPortFrom(l.Client.Address, uint16(32768+w.Rand.IntN(28000))), Remote: l.Dialled,
 		ISN: isn,
 	}
-	id := w.see(l.Client, c, at, hold)
+	o := Open{hosts: [2]*Host{l.Client, l.Server}}
+	o.ends[0] = w.see(l.Client, c, at, hold)
 	if l.Server != nil {
-		w.accept(l, c, at, hold)
+		o.ends[1] = w.accept(l, c, at, hold)
 	}
-	return id
+	return o
 }
 
 func protocol(l Link) string {
@@ -113,7 +128,7 @@ func protocol(l Link) string {
 }
 
 // accept is the server's end: half a round trip later.
-func (w *World) accept(l Link, c discover.Connection, at time.Time, hold time.Duration) {
+func (w *World) accept(l Link, c discover.Connection, at time.Time, hold time.Duration) discover.Connection {
 	s := c
 	s.Direction, s.PID = discover.Inbound, 0
 	s.Local = netip.AddrPortFrom(l.Server.Address, l.Port)
@@ -134,7 +149,7 @@ func (w *World) accept(l Link, c discover.Connection, at time.Time, hold time.Du
 	if hold > 0 {
 		hold = max(0, hold+w.jitter()-w.jitter())
 	}
-	w.see(l.Server, s, at.Add(w.jitter()), hold)
+	return w.see(l.Server, s, at.Add(w.jitter()), hold)
 }
 
 // jitter of a network: mostly under a millisecond or two.
@@ -146,10 +161,8 @@ func (w *World) jitter() time.Duration {
 	return time.Duration(j * float64(time.Second))
 }
 
-func (w *World) see(h *Host, c discover.Connection, at time.Time, hold time.Duration) string {
-	if h.Blind || w.Drop > 0 && w.Rand.Float64() < w.Drop {
-		return ""
-	}
+// see has a host report its end, unless its probe misses it.
+func (w *World) see(h *Host, c discover.Connection, at time.Time, hold time.Duration) discover.Connection {
 	h.ids++
 	c.ID = strconv.Itoa(h.ids)
 	c.Opened = at.Add(h.Ahead)
@@ -159,8 +172,10 @@ func (w *World) see(h *Host, c discover.Connection, at time.Time, hold time.Dura
 	if w.NoISN || c.Protocol != "tcp" {
 		c.ISN = 0
 	}
-	h.report.Connections = append(h.report.Connections, c)
-	return c.ID
+	if !h.Blind && (w.Drop == 0 || w.Rand.Float64() >= w.Drop) {
+		h.report.Connections = append(h.report.Connections, c)
+	}
+	return c
 }
 
 // Emit carries out a pattern: to(i) is how its connection i travels.

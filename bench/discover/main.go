@@ -1,0 +1,54 @@
+// Discover measures discovery against the truth of a simulated fleet: how exact
+// each kind of evidence is, what joining by addresses gives on the same events,
+// and what it all costs.
+//
+// Sites of a hundred hosts stand behind one public address each and all use the
+// same private addresses; no two clocks agree. It writes bench-discover.json.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+func main() {
+	out := flag.String("out", "out", "directory for the results")
+	hosts := flag.Int("hosts", 10_000, "hosts of the largest fleet")
+	seed := flag.Uint64("seed", 1, "of the simulation")
+	flag.Parse()
+	met, err := run(*out, *hosts, *seed)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench/discover:", err)
+	}
+	if err != nil || !met {
+		os.Exit(1)
+	}
+}
+
+// window is how long the natural traffic of a fleet is watched.
+const window = 10 * time.Minute
+
+// run measures joining by addresses, fleets of three sizes with sequence numbers, to see how the cost
+// grows, the largest without, where timing alone is left, and a small one with
+// patterns, which take their time.
+func run(out string, hosts int, seed uint64) (bool, error) {
+	r := report{Time: time.Now().UTC(), Seed: seed}
+	for _, s := range []setting{
+		{Name: "baselines", Hosts: hosts / 10, Baselines: true},
+		{Name: "isn", Hosts: hosts / 10},
+		{Name: "isn", Hosts: hosts / 3},
+		{Name: "isn", Hosts: hosts},
+		{Name: "timing", Hosts: hosts, NoISN: true},
+		{Name: "pattern", Hosts: hosts / 10, NoISN: true, Patterns: 40 * time.Minute},
+	} {
+		fmt.Fprintf(os.Stderr, "%s, %d hosts …\n", s.Name, s.Hosts)
+		r.Results = append(r.Results, measure(s, seed))
+	}
+	r.judge()
+	if err := r.write(out); err != nil {
+		return false, err
+	}
+	return met(r.Bars), r.print(os.Stdout)
+}
