@@ -134,8 +134,8 @@ func TestCallDeadline(t *testing.T) {
 	}
 }
 
-// SYSTEMS 1.4, as far as the bus goes: the server is killed and comes back; the
-// host's commands go on without its doing, and its identity holds.
+// The server ends and comes back: the host's commands go on without its doing,
+// and its identity holds.
 func TestServerComesBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -272,6 +272,12 @@ func TestEvents(t *testing.T) {
 
 func TestEventsFromNow(t *testing.T) {
 	t.Parallel()
+	t.Run("none before", func(t *testing.T) { t.Parallel(); eventsFromNow(t, 0) })
+	// A number from a stream that was lost since.
+	t.Run("far ahead", func(t *testing.T) { t.Parallel(); eventsFromNow(t, 1<<40) })
+}
+
+func eventsFromNow(t *testing.T, since uint64) {
 	c := bustest.Connect(t)
 	ctx, cancel := context.WithCancelCause(within(t, 15*time.Second))
 	if err := c.Publish(ctx, droveway.Event{ID: "old", Type: "x", Source: "server"}); err != nil {
@@ -286,7 +292,7 @@ func TestEventsFromNow(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
-	err := c.Events(ctx, 0, func(_ uint64, e droveway.Event) error {
+	err := c.Events(ctx, since, func(_ uint64, e droveway.Event) error {
 		if e.ID == "old" {
 			t.Error("an old event came")
 		}

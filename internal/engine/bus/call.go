@@ -67,7 +67,7 @@ func decodeReply(data []byte, host, verb string, out any) error {
 		return droveway.Errorf(droveway.Internal, "answer of host %s to %s: %w", host, verb, err)
 	}
 	if r.Error != nil {
-		return r.Error
+		return hostError(r.Error, host, verb)
 	}
 	if out == nil {
 		return nil
@@ -76,4 +76,13 @@ func decodeReply(data []byte, host, verb string, out any) error {
 		return droveway.Errorf(droveway.Internal, "answer of host %s to %s: %w", host, verb, err)
 	}
 	return nil
+}
+
+// hostError is an error as a host gave it. One without kind or message is a
+// defect of the host, and still an error.
+func hostError(e *droveway.Error, host, verb string) error {
+	if e.Kind == "" || e.Message == "" {
+		return droveway.Errorf(droveway.Internal, "host %s failed at %s and does not say why", host, verb)
+	}
+	return e
 }

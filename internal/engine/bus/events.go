@@ -65,12 +65,17 @@ func (c *Conn) Publish(ctx context.Context, e droveway.Event) error {
 	return nil
 }
 
-// Events calls fn for every event after the one numbered since, or, if since is
-// 0, for every event from now on, one after the other. It ends with fn's error,
+// Events calls fn for every event after the one numbered since, one after the
+// other; if since is 0, or a number that was not given yet, for every event from
+// now on. It ends with fn's error,
 // with the cause of ctx, or with Unavailable if the connection was closed.
 func (c *Conn) Events(ctx context.Context, since uint64, fn func(seq uint64, e droveway.Event) error) error {
 	from := store.From{Subjects: []string{"event.>"}, Policy: jetstream.DeliverNewPolicy}
-	if since > 0 {
+	s, err := c.JS.Stream(ctx, eventStream)
+	if err != nil {
+		return droveway.Errorf(droveway.Unavailable, "read events: %w", err)
+	}
+	if since > 0 && since <= s.CachedInfo().State.LastSeq {
 		from.Policy, from.Start = jetstream.DeliverByStartSequencePolicy, since+1
 	}
 	return store.Follow(ctx, c.JS, eventStream, from, func(m jetstream.Msg) error {

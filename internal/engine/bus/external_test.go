@@ -81,6 +81,21 @@ func TestExternal(t *testing.T) {
 	}
 }
 
+// What is acknowledged is on disk, and the server stays small: embedded and
+// external servers have one configuration.
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text, err := bus.ExternalConfig(dir+"/bus", authority(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := bustest.Options(t, text)
+	if !o.SyncAlways || o.JetStreamMaxMemory != 16<<20 || o.TLSConfig == nil || len(o.TrustedOperators) != 1 {
+		t.Errorf("sync %t, memory %d, TLS %v, %d operators", o.SyncAlways, o.JetStreamMaxMemory, o.TLSConfig, len(o.TrustedOperators))
+	}
+}
+
 func TestExternalWithoutJetStream(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -76,7 +76,7 @@ func spawn(t *testing.T, dir string) (url string, kill func()) {
 	return lines.Text(), kill
 }
 
-// A killed bus has every write that it acknowledged. SYSTEMS 6.7.
+// A killed bus has every write that it acknowledged.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

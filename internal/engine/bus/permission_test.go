@@ -27,7 +27,7 @@ func authority(t *testing.T, dir string) *pki.Authority {
 }
 
 // Host a writes its own keys and lease, answers its own commands, and can do
-// nothing to host b or the tables. SYSTEMS 6.9.
+// nothing to host b or the tables.
 func TestHostPermissions(t *testing.T) {
 	t.Parallel()
 	b := bustest.Start(t)

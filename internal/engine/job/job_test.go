@@ -16,7 +16,7 @@ type moveState struct {
 
 // TestMove puts a small move through every crash, failure and cancel: a machine
 // changes its host at the point of no return, and a place is reserved for the
-// while. SYSTEMS 6.10.
+// while.
 func TestMove(t *testing.T) {
 	jobtest.Run(t, func(*testing.T) jobtest.World[moveState] {
 		host := map[string]string{"web-1": "a"}

@@ -212,7 +212,7 @@ func (o *office) checkEvents(t *testing.T, name string) {
 	}
 }
 
-// SYSTEMS 1.5.
+// SYSTEMS 1.5, as far as jobs go: the same request twice is one job.
 func TestSameRequest(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, bustest.Connect(t))
@@ -246,7 +246,7 @@ func TestSameRequest(t *testing.T) {
 }
 
 // A job outlives the process that ran it: the next goes on with the step that
-// was under way. SYSTEMS 6.7.
+// was under way.
 func TestResume(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, bustest.Connect(t))
@@ -327,7 +327,7 @@ func TestTwoManagers(t *testing.T) {
 }
 
 // A manager that lost its lease cannot write, and stops; the job goes on
-// elsewhere. SYSTEMS 4.6.
+// elsewhere.
 func TestLeaseLost(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, bustest.Connect(t))
@@ -409,7 +409,7 @@ func TestCancelPending(t *testing.T) {
 	ended(t, m, name, droveway.JobFailed)
 }
 
-// SYSTEMS 6.10, the other half: past the point a cancel is refused.
+// Past the point a cancel is refused.
 func TestCancelPastPoint(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, bustest.Connect(t))

@@ -92,7 +92,7 @@ func TestClaim(t *testing.T) {
 	want(t, now.Renew(ctx), "")
 }
 
-// An owner that stops renewing loses the lease, and finds out. SYSTEMS 4.6.
+// An owner that stops renewing loses the lease, and finds out.
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	l := leases(t, bustest.Connect(t))

@@ -76,8 +76,8 @@ type holding struct {
 
 // alarm rings when the first lease runs out; never, if there is none.
 func (w *watch) alarm() (<-chan time.Time, func() bool) {
-	first, any := w.first()
-	if !any {
+	first, some := w.first()
+	if !some {
 		return nil, func() bool { return false }
 	}
 	t := time.NewTimer(time.Until(first))
@@ -85,13 +85,13 @@ func (w *watch) alarm() (<-chan time.Time, func() bool) {
 }
 
 // first is when the first lease runs out.
-func (w *watch) first() (first time.Time, any bool) {
+func (w *watch) first() (first time.Time, some bool) {
 	for _, h := range w.held {
-		if !any || h.expires.Before(first) {
-			first, any = h.expires, true
+		if !some || h.expires.Before(first) {
+			first, some = h.expires, true
 		}
 	}
-	return first, any
+	return first, some
 }
 
 func (w *watch) heard(m jetstream.Msg) error {

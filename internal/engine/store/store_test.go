@@ -88,7 +88,6 @@ func TestRestart(t *testing.T) {
 }
 
 // A host that may write its keys cannot delete those of others by a header.
-// SYSTEMS 6.9.
 func TestHostCannotRollUp(t *testing.T) {
 	t.Parallel()
 	b := bustest.Start(t)

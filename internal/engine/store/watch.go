@@ -22,7 +22,8 @@ type Change[T any] struct {
 }
 
 // Watch calls fn for every present object, then once with Synced set, then for
-// every change, one after the other. It ends with fn's error, with the cause of
+// every change, one after the other. Of several changes of one object in quick
+// succession the last is told for certain, the others are not. It ends with fn's error, with the cause of
 // ctx, or with an Unavailable error if the connection was closed. A connection
 // that is lost and comes back interrupts nothing.
 func (t Table[T]) Watch(ctx context.Context, fn func(Change[T]) error) error {

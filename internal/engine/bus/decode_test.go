@@ -1,6 +1,10 @@
 package bus
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/droveway/droveway"
+)
 
 func TestRecent(t *testing.T) {
 	t.Parallel()
@@ -24,6 +28,22 @@ func FuzzDecodeEvent(f *testing.F) {
 		e, ok := decodeEvent(subject, data)
 		if ok && eventSubject(e) != subject {
 			t.Errorf("%q passed as %+v", subject, e)
+		}
+	})
+}
+
+// Answers come from hosts, too.
+func FuzzDecodeReply(f *testing.F) {
+	for _, s := range []string{
+		`{"value":{"a":1}}`, `{"error":{"kind":"conflict","message":"no"}}`, `{"error":{}}`, `{}`, `null`, `[`, ``,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var out map[string]any
+		err := decodeReply(data, "a", "show", &out)
+		if err != nil && (droveway.KindOf(err) == "" || err.Error() == "") {
+			t.Errorf("%q gives an error without kind or message: %#v", data, err)
 		}
 	})
 }
