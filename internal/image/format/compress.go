@@ -2,11 +2,11 @@ package format
 
 import (
 	"bytes"
-	"compress/flate"
-	"compress/zlib"
 	"errors"
 	"io"
 
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/droveway/droveway"
@@ -14,31 +14,47 @@ import (
 )
 
 // decompressor gives what is packed in a stream. It is read only as far as
-// wanted, so a bomb costs no more than a cluster.
-type decompressor func(io.Reader) (io.Reader, func(), error)
+// wanted, so a bomb costs no more than a cluster. Each keeps its tables for the
+// next stream, and so serves one at a time.
+type decompressor func(io.Reader) (io.Reader, error)
 
-func inflate(r io.Reader) (io.Reader, func(), error) {
-	f := flate.NewReader(r)
-	return f, func() { _ = f.Close() }, nil
+func inflater() decompressor {
+	var z io.ReadCloser
+	return func(r io.Reader) (io.Reader, error) {
+		if z == nil {
+			z = flate.NewReader(r)
+			return z, nil
+		}
+		return z, z.(flate.Resetter).Reset(r, nil)
+	}
 }
 
-func unzlib(r io.Reader) (io.Reader, func(), error) {
-	z, err := zlib.NewReader(r)
-	if err != nil {
-		return nil, nil, err
+func zlibInflater() decompressor {
+	var z io.ReadCloser
+	return func(r io.Reader) (io.Reader, error) {
+		var err error
+		if z == nil {
+			z, err = zlib.NewReader(r)
+			return z, err
+		}
+		return z, z.(zlib.Resetter).Reset(r, nil)
 	}
-	return z, func() { _ = z.Close() }, nil
 }
 
 // A window as large as the largest cluster suffices.
 const zstdWindow = 8 << 20
 
-func unzstd(r io.Reader) (io.Reader, func(), error) {
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderLowmem(true))
-	if err != nil {
-		return nil, nil, err
+// zstdUnpacker needs no closing, as with one worker it starts no goroutine.
+func zstdUnpacker() decompressor {
+	var z *zstd.Decoder
+	return func(r io.Reader) (io.Reader, error) {
+		var err error
+		if z == nil {
+			z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderLowmem(true))
+			return z, err
+		}
+		return z, z.Reset(r)
 	}
-	return z, z.Close, nil
 }
 
 // unpackFrom decompresses length bytes at off to size bytes; a shorter stream is
@@ -48,11 +64,10 @@ func unpackFrom(f io.ReaderAt, off, length, size int64, unpack decompressor) ([]
 	if err != nil {
 		return nil, err
 	}
-	r, done, err := unpack(bytes.NewReader(packed))
+	r, err := unpack(bytes.NewReader(packed))
 	if err != nil {
 		return nil, damaged(off, err)
 	}
-	defer done()
 	out := make([]byte, size)
 	if _, err := io.ReadFull(r, out); err != nil {
 		return nil, damaged(off, err)

@@ -58,9 +58,9 @@ func openQCOW2(f *block.Cached) (*Image, error) {
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	q := &qcow2{f: f, bits: uint(h.bits), entry: 8, l1: int64(h.l1), l1Len: int64(h.l1Len), size: int64(h.size), unpack: inflate}
+	q := &qcow2{f: f, bits: uint(h.bits), entry: 8, l1: int64(h.l1), l1Len: int64(h.l1Len), size: int64(h.size), unpack: inflater()}
 	if h.compression == 1 {
-		q.unpack = unzstd
+		q.unpack = zstdUnpacker()
 	}
 	if h.incompatible&qcowExtendedL2 != 0 {
 		q.entry = 16

@@ -30,6 +30,7 @@ type sparseExtent struct {
 	zeroGrains  bool
 	compressed  bool
 	grains      *block.Pages // decompressed, by their place
+	unpack      decompressor
 }
 
 type vmdkHeader struct {
@@ -127,7 +128,7 @@ func openSparse(f *block.Cached) (*sparseExtent, vmdkHeader, error) {
 	}
 	e := &sparseExtent{
 		f: f, size: int64(h.capacity) * sector, grain: int64(h.grain) * sector, perTable: int64(h.perTable),
-		directory: int64(h.directory) * sector, zeroGrains: h.flags&vmdkZeroGrains != 0, compressed: h.flags&vmdkCompressed != 0,
+		directory: int64(h.directory) * sector, zeroGrains: h.flags&vmdkZeroGrains != 0, compressed: h.flags&vmdkCompressed != 0, unpack: zlibInflater(),
 	}
 	e.grains = block.NewPages(int(clusterCache/e.grain), e.decompress)
 	return e, h, nil
@@ -200,7 +201,7 @@ func (e *sparseExtent) decompress(place int64) ([]byte, error) {
 	if size <= 0 {
 		return nil, droveway.Errorf(droveway.Invalid, "vmdk: a grain beyond the end of the disk: the image is damaged")
 	}
-	b, err := unpackFrom(e.f, place+vmdkMarker, length, size, unzlib)
+	b, err := unpackFrom(e.f, place+vmdkMarker, length, size, e.unpack)
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,10 @@ package btrfs
 
 import (
 	"bytes"
-	"compress/zlib"
 	"encoding/binary"
 	"io"
 
+	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/droveway/droveway/internal/image/filesystem"

@@ -2,10 +2,10 @@ package squashfs
 
 import (
 	"bytes"
-	"compress/zlib"
 	"errors"
 	"io"
 
+	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz"
