@@ -18,6 +18,7 @@ type clocks struct {
 	fine   []float64              // by host: own time minus ours, in nanoseconds
 	group  []uint32               // by host: hosts joined by matches have the same
 	dirty  bool
+	says   []float64
 }
 
 type clockEdge struct {
@@ -87,9 +88,13 @@ func (c *clocks) arrived(h uint32, own, received int64) {
 // ours turns a time of a host into ours, coarsely.
 func (c *clocks) ours(h uint32, t int64) int64 { return t + c.coarse[h].value }
 
+// doubt is how far a difference may be from the coarse one: a host that lies
+// about its times must not shift those of others.
+const doubt = int64(2 * time.Second)
+
 // matched notes that the same connection opened at two times of two clocks.
 func (c *clocks) matched(client, server uint32, opened, accepted int64) {
-	if client == server {
+	if client == server || abs(c.ours(server, accepted)-c.ours(client, opened)) > doubt {
 		return
 	}
 	k := [2]uint32{client, server}
@@ -134,8 +139,9 @@ func (c *clocks) ahead(client, server uint32) (d, width time.Duration) {
 // Each pass takes the differences one host further; a fleet is a small world.
 const clockPasses = 30
 
-// solve gives every host that has a match its time by least squares: the normal
-// equations by Gauss-Seidel, starting from the solution before.
+// solve gives every host that has a match its time by least squares without
+// outliers: the normal equations by Gauss-Seidel, starting from the solution
+// before.
 func (c *clocks) solve() {
 	if !c.dirty {
 		return
@@ -166,15 +172,25 @@ func (c *clocks) medians() map[*samples]float64 {
 	return m
 }
 
+// relax moves a host to where its neighbours say that it is, leaving out those
+// who are far from most of them.
 func (c *clocks) relax(h int, edges []clockEdge, medians map[*samples]float64) float64 {
 	if len(edges) == 0 {
 		return 0
 	}
-	var sum float64
+	c.says = c.says[:0]
 	for _, e := range edges {
-		sum += c.fine[e.other] + e.sign*medians[e.pair]
+		c.says = append(c.says, c.fine[e.other]+e.sign*medians[e.pair])
+	}
+	slices.Sort(c.says)
+	middle, sum, n := c.says[len(c.says)/2], 0.0, 0.0
+	for _, s := range c.says {
+		if math.Abs(s-middle) <= float64(coarseWidth) {
+			sum += s
+			n++
+		}
 	}
 	before := c.fine[h]
-	c.fine[h] = sum / float64(len(edges))
+	c.fine[h] = sum / n
 	return math.Abs(c.fine[h] - before)
 }

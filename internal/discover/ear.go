@@ -12,7 +12,11 @@ import (
 // like a given one are found in constant time.
 type ear struct {
 	slabs map[int64]*slab // by our second
+	size  int
 }
+
+// maxSounds bounds the ear of the whole fleet: 256 MiB.
+const maxSounds = 16 << 20
 
 type slab struct {
 	sounds []sound
@@ -53,7 +57,7 @@ func (j *Joiner) hear(cn *conn, hold time.Duration) {
 	if at < j.now-int64(j.limits.Window) || at > j.now+int64(time.Minute) {
 		return // of no use any more, or a clock gone mad
 	}
-	if cn.host.heard.spill(j.now, j.limits.Heard, j.limits.Window) {
+	if j.ear.size >= maxSounds || cn.host.heard.spill(j.now, j.limits.Heard, j.limits.Window) {
 		cn.host.seen.Lost++
 		return
 	}
@@ -66,6 +70,7 @@ func (j *Joiner) hear(cn *conn, hold time.Duration) {
 	s.sounds = append(s.sounds, sound{cn.opened, uint32(hold / time.Microsecond), cn.stream.id})
 	s.sorted = false
 	cn.stream.heard++
+	j.ear.size++
 }
 
 // drop forgets what is older than our time at.
@@ -77,6 +82,7 @@ func (e *ear) drop(at int64, streams []*stream) {
 		for _, x := range s.sounds {
 			streams[x.stream].heard--
 		}
+		e.size -= len(s.sounds)
 		delete(e.slabs, k)
 	}
 }

@@ -186,7 +186,6 @@ func TestConntrack(t *testing.T) {
 }
 
 func TestConntrackChain(t *testing.T) {
-	j := discover.New(discover.Limits{})
 	now := discovertest.Start
 	conn := func(dir discover.Direction, local, remote string) []discover.Connection {
 		return []discover.Connection{{ID: "1", Protocol: "tcp", Direction: dir, Local: port(local), Remote: port(remote), Opened: now, Closed: now.Add(time.Second)}}
@@ -202,7 +201,7 @@ func TestConntrackChain(t *testing.T) {
 	}
 	order := rand.New(rand.NewPCG(1, 1))
 	for range 24 {
-		j = discover.New(discover.Limits{})
+		j := discover.New(discover.Limits{})
 		// A box's table has to be there before TCP ends are kept for it.
 		j.Add(discover.Report{Host: "n1", Probe: "p", Seq: 1, Time: now, Translations: step("1.1.1.1:1", "1.1.1.2:2", "1.1.1.3:3", "1.1.1.4:4")}, now)
 		var got []discover.Finding

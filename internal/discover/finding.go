@@ -77,6 +77,7 @@ type Finding struct {
 	Port     uint16 // that the server listens on; for an external server, the one dialled
 
 	Dialled netip.AddrPort // as the client named the server; invalid: not known
+	Served  netip.AddrPort // as the server names itself; invalid: not known
 	Source  netip.Addr     // the client's own address
 	Seen    netip.Addr     // the client's address as the server saw it
 	Hops    []string       // hosts that translated in between, if they said so

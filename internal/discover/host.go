@@ -90,13 +90,13 @@ func (h *host) life(probe string) *life {
 
 // learn takes the processes and listeners of a report.
 func (h *host) learn(r Report) {
-	if len(h.processes)+len(r.Processes) > 4*MaxProcesses {
+	if len(h.processes)+len(r.Processes) > 2*MaxProcesses {
 		clear(h.processes)
 	}
 	for _, p := range r.Processes {
 		h.processes[p.PID] = Service{Unit: p.Unit, Container: p.Container, Executable: p.Executable}
 	}
-	if len(h.listeners)+len(r.Listeners) > 4*MaxListeners {
+	if len(h.listeners)+len(r.Listeners) > 2*MaxListeners {
 		clear(h.listeners)
 	}
 	for _, l := range r.Listeners {

@@ -67,6 +67,7 @@ type stream struct {
 	id      uint32
 	host    *host
 	service Service
+	served  netip.Addr // its own address
 	pid     int
 	heard   int // kept in the ear
 }
@@ -292,12 +293,13 @@ func (j *Joiner) stream(h *host, c *Connection) *stream {
 		h.streams[k] = s
 		j.streams[s.id] = s
 	}
-	j.serve(s, c)
+	s.served = c.Local.Addr()
+	s.serve(c)
 	return s
 }
 
 // serve finds out which service a stream reaches.
-func (j *Joiner) serve(s *stream, c *Connection) {
+func (s *stream) serve(c *Connection) {
 	pid := c.PID
 	if pid == 0 {
 		pid = s.host.owner(c.Protocol, c.Local)
@@ -379,11 +381,17 @@ func (j *Joiner) match(a, b *conn, e Evidence) {
 	j.saw(r, e, 1, 1, at)
 }
 
+// maxRelations is how many servers and public addresses one flow may have.
+const maxRelations = 256
+
 // relate gives the relation of a flow and a stream.
 func (j *Joiner) relate(f *flow, s *stream) *relation {
 	k := relationKey{f, s}
 	r := j.relations[k]
 	if r == nil {
+		if len(f.relations) >= maxRelations {
+			j.unrelate(f.relations[:1])
+		}
 		r = &relation{relationKey: k, kinds: map[Evidence]*tally{}}
 		j.relations[k] = r
 		f.relations = append(f.relations, r)
@@ -443,11 +451,26 @@ func (r *relation) finding(e Evidence, t *tally) Finding {
 	f, s := r.flow, r.stream
 	return Finding{
 		Evidence: e, Protocol: f.protocol, Port: s.port,
-		Client:  Party{Host: f.host.name, Service: f.service},
-		Server:  Party{Host: s.host.name, Service: s.service},
-		Dialled: f.dialled, Source: f.source, Seen: s.seen, Hops: r.hops,
+		Client: f.party(), Server: s.party(),
+		Dialled: f.dialled, Served: netip.AddrPortFrom(s.served, s.port), Source: f.source, Seen: s.seen, Hops: r.hops,
 		ClientPID: f.pid, ServerPID: s.pid,
 		First: time.Unix(0, t.first).UTC(), Last: time.Unix(0, t.last).UTC(),
 		Count: t.count, Score: t.score,
 	}
+}
+
+// A process is often reported after its first connection.
+func (f *flow) party() Party {
+	if f.service == (Service{}) {
+		return Party{Host: f.host.name, Service: f.host.processes[f.pid]}
+	}
+	return Party{Host: f.host.name, Service: f.service}
+}
+
+func (s *stream) party() Party {
+	if s.service == (Service{}) {
+		s.pid = or(s.pid, s.host.owner(s.protocol, netip.AddrPortFrom(s.served, s.port)))
+		s.service = s.host.processes[s.pid]
+	}
+	return Party{Host: s.host.name, Service: s.service}
 }

@@ -9,7 +9,7 @@ type Limits struct {
 	Streams int // inbound, of one host: service and source address; 4096
 	Open    int // connections of one host that are open; 8192
 	Pending int // of one host, whose other end was not seen yet; 8192
-	Heard   int // inbound connections of one host kept for patterns and timing; 60000
+	Heard   int // inbound connections of one host kept for patterns and timing; 150000
 
 	// Grace is how long the other end of a connection may take to report before
 	// the connection counts as one-sided: 3 min.
@@ -26,7 +26,7 @@ func (l Limits) filled() Limits {
 		Streams: or(l.Streams, 4096),
 		Open:    or(l.Open, 8192),
 		Pending: or(l.Pending, 8192),
-		Heard:   or(l.Heard, 60000),
+		Heard:   or(l.Heard, 150000),
 		Grace:   or(l.Grace, 3*time.Minute),
 		Window:  or(l.Window, 15*time.Minute),
 		Idle:    or(l.Idle, 24*time.Hour),

@@ -105,11 +105,11 @@ func (r review) finding(withdrawn bool) Finding {
 	}
 	other := Party{External: r.remote()}
 	if r.flow != nil {
-		f.Client, f.Server = Party{Host: r.flow.host.name, Service: r.flow.service}, other
+		f.Client, f.Server = r.flow.party(), other
 		f.Protocol, f.Port, f.Dialled, f.Source, f.ClientPID = r.flow.protocol, r.flow.dialled.Port(), r.flow.dialled, r.flow.source, r.flow.pid
 		return f
 	}
-	f.Client, f.Server = other, Party{Host: r.stream.host.name, Service: r.stream.service}
+	f.Client, f.Server = other, r.stream.party()
 	f.Protocol, f.Port, f.Seen, f.ServerPID = r.stream.protocol, r.stream.port, r.stream.seen, r.stream.pid
 	return f
 }

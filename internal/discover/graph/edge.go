@@ -53,6 +53,7 @@ type Edge struct {
 // Path is one way through translators that an edge takes.
 type Path struct {
 	Dialled netip.AddrPort `json:"dialled,omitzero"` // as the client names the server
+	Served  netip.AddrPort `json:"served,omitzero"`  // as the server names itself
 	Source  netip.Addr     `json:"source,omitzero"`  // the client's own address
 	Seen    netip.Addr     `json:"seen,omitzero"`    // the client's address as the server sees it
 	Hops    []string       `json:"hops,omitempty"`   // hosts that said they translate
@@ -126,7 +127,7 @@ func (e *Edge) add(f discover.Finding) {
 	}
 	e.Count += f.Count
 	e.addEvidence(f)
-	e.addPath(Path{Dialled: f.Dialled, Source: f.Source, Seen: f.Seen, Hops: f.Hops, Last: f.Last})
+	e.addPath(Path{Dialled: f.Dialled, Served: f.Served, Source: f.Source, Seen: f.Seen, Hops: f.Hops, Last: f.Last})
 	e.ClientPIDs = addPID(e.ClientPIDs, f.ClientPID)
 	e.ServerPIDs = addPID(e.ServerPIDs, f.ServerPID)
 	e.Confidence = confidence(e.Evidence)
@@ -150,7 +151,7 @@ func (e *Edge) addEvidence(f discover.Finding) {
 // addPath keeps the ways that were used last: public addresses change.
 func (e *Edge) addPath(p Path) {
 	i := slices.IndexFunc(e.Paths, func(o Path) bool {
-		return o.Dialled == p.Dialled && o.Source == p.Source && o.Seen == p.Seen
+		return o.Dialled == p.Dialled && o.Served == p.Served && o.Source == p.Source && o.Seen == p.Seen
 	})
 	switch {
 	case i >= 0:

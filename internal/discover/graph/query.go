@@ -3,6 +3,7 @@ package graph
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -63,6 +64,20 @@ func (g *Graph) Show(id string) (Edge, error) {
 		}
 	}
 	return Edge{}, droveway.Errorf(droveway.NotFound, "there is no relation %q: list them for their IDs", id)
+}
+
+// Behind gives, for each address that is dialled, the servers that it is known to
+// lead to, by their own addresses: whoever opts out knows no other.
+func (g *Graph) Behind() map[netip.AddrPort][]netip.AddrPort {
+	all := map[netip.AddrPort][]netip.AddrPort{}
+	for _, e := range g.edges {
+		for _, p := range e.Paths {
+			if p.Dialled.IsValid() && p.Served.IsValid() && !slices.Contains(all[p.Dialled], p.Served) {
+				all[p.Dialled] = append(all[p.Dialled], p.Served)
+			}
+		}
+	}
+	return all
 }
 
 // HostEdge is all edges from one host to another.
