@@ -90,7 +90,7 @@ func targetKilled(t *testing.T, e Env) {
 		t.Fatal(err)
 	}
 	s := r.a.spec("root", "data")
-	s.Dir = t.TempDir()
+	s.Dir = tempDir(t)
 	i := r.a.start(s)
 	if n := counting(t, i.Console(), 1); n <= last {
 		t.Errorf("booted from the source's disks the guest counts %08X, it had %08X acknowledged", n, last)

@@ -27,7 +27,7 @@ const (
 )
 
 // wait bounds everything that the suite waits for. It is long because hosts of
-// tests are busy and a lost origin is missed after half a minute only.
+// tests are busy.
 const wait = 90 * time.Second
 
 // console is what a guest has printed.

@@ -171,7 +171,7 @@ func diskIsLocked(t *testing.T, e Env) {
 	h := newHost(t, e, "a")
 	i := h.running("root")
 	s := h.spec("root")
-	s.Dir = t.TempDir()
+	s.Dir = tempDir(t)
 	if _, err := h.driver.Start(t.Context(), s); !droveway.Is(err, droveway.Conflict) {
 		t.Errorf("two instances with one disk: %v", err)
 	}

@@ -24,11 +24,22 @@ type host struct {
 }
 
 func newHost(t *testing.T, e Env, name string) *host {
-	h := &host{t: t, env: e, name: name, dir: t.TempDir(), driver: e.New(t)}
+	h := &host{t: t, env: e, name: name, dir: tempDir(t), driver: e.New(t)}
 	if e.TLS != nil {
 		h.tls = e.TLS(t, "fleet", name)
 	}
 	return h
+}
+
+// tempDir makes a directory that an unprivileged user can pass through, as a
+// host's is.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // spec describes a machine whose disks lie here.
@@ -49,7 +60,7 @@ func (h *host) spec(disks ...string) hypervisor.Spec {
 	return s
 }
 
-// fill makes the disks of a spec: the guest, and noise behind its ring.
+// fill makes the disks of a spec: the guest, and noise where it may write.
 func (h *host) fill(s hypervisor.Spec) {
 	h.t.Helper()
 	for n, d := range s.Disks {
@@ -57,7 +68,7 @@ func (h *host) fill(s hypervisor.Spec) {
 		if n == 0 && h.env.Guest != nil {
 			h.env.Guest(content, len(s.Disks))
 		}
-		noise := content[(2+ringSlots)*ringUnit : DiskSize-ringUnit]
+		noise := content[ringUnit : DiskSize-ringUnit]
 		_, _ = rand.New(rand.NewSource(int64(n))).Read(noise) // never fails
 		h.env.Create(h.t, d.Path, content)
 	}

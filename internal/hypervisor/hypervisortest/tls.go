@@ -56,7 +56,7 @@ func wrongPeer(t *testing.T, e Env) {
 		t.Fatal(err)
 	}
 	r.fails() // the target is b, not c
-	r.send()
+	r.next()
 	r.handOver()
 }
 

@@ -145,7 +145,7 @@ func diskArguments(spec hypervisor.Spec) []string {
 	var a []string
 	for n, d := range spec.Disks {
 		node, name := fileNode(localNode(n), d), localNode(n)
-		if spec.Incoming {
+		if spec.Waits() {
 			node, name = placeholder(n, d), blankNode(n)
 		}
 		a = append(a, "-blockdev", node.String(), "-device", device("virtio-blk-pci", diskDevice(n), slotDisk+n, object{

@@ -46,13 +46,15 @@ type Driver struct {
 	warn  sync.Once // says once that RAM sizes are changed
 	probe sync.Mutex
 	found *platform // what the probe found; guarded by probe
+
+	patience int // see patience; tests have less of it
 }
 
 // New makes a driver. It starts nothing.
 func New(cfg Config) *Driver {
 	cfg.QEMU = cmp.Or(cfg.QEMU, "qemu-system-x86_64")
 	cfg.StorageDaemon = cmp.Or(cfg.StorageDaemon, "qemu-storage-daemon")
-	return &Driver{cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))}
+	return &Driver{cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)), patience: patience}
 }
 
 // Name is "qemu".
@@ -108,7 +110,7 @@ func (d *Driver) again(ctx context.Context, spec hypervisor.Spec) (*Instance, er
 		proc.release()
 		return nil, droveway.Errorf(droveway.Conflict, "another instance runs in %s: stop it first", spec.Dir)
 	}
-	i := newInstance(d.log, *h, proc)
+	i := d.instance(*h, proc)
 	if err := i.begin(ctx); err != nil {
 		_ = i.Close()
 		return nil, err
@@ -131,7 +133,7 @@ func (d *Driver) Attach(ctx context.Context, raw hypervisor.Handle) (hypervisor.
 		h.remove()
 		return nil, droveway.Errorf(droveway.KindOf(err), "find machine %s: %w", h.Spec.Machine, err)
 	}
-	i := newInstance(d.log, h, proc)
+	i := d.instance(h, proc)
 	ctx, cancel := context.WithTimeout(ctx, attachWithin)
 	defer cancel()
 	if _, err := i.connect(ctx); err != nil {

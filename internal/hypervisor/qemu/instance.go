@@ -2,7 +2,6 @@ package qemu
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -11,22 +10,22 @@ import (
 // Instance is a guest in a QEMU process.
 type Instance struct {
 	*monitor
-	log   *slog.Logger
-	h     handle
-	verbs chan struct{} // holds a token while a verb changes the instance
+	h        handle
+	patience int
+	verbs    chan struct{} // holds a token while a verb changes the instance
 }
 
-func newInstance(log *slog.Logger, h handle, proc *process) *Instance {
-	i := &Instance{log: log.With("machine", h.Spec.Machine), h: h, verbs: make(chan struct{}, 1)}
+func (d *Driver) instance(h handle, proc *process) *Instance {
+	i := &Instance{h: h, patience: d.patience, verbs: make(chan struct{}, 1)}
 	i.monitor = newMonitor("the instance", h.file(monitorName), proc, h.remove)
 	return i
 }
 
-// begin connects to a process that has just been started and lets the guest of
-// one that is not incoming run.
+// begin connects to a process that has just been started and lets its guest run,
+// unless it is to wait.
 func (i *Instance) begin(ctx context.Context) error {
 	st, err := i.runState(ctx)
-	if err != nil || st != "prelaunch" || i.h.Spec.Incoming {
+	if err != nil || st != "prelaunch" || i.h.Spec.Waits() {
 		return err
 	}
 	return i.execute(ctx, "cont", nil, nil)

@@ -40,7 +40,7 @@ func (l *launch) run(ctx context.Context) (*Instance, error) {
 	if err := h.save(); err != nil {
 		return nil, err
 	}
-	l.inst = newInstance(l.driver.log, h, l.proc)
+	l.inst = l.driver.instance(h, l.proc)
 	if err := l.inst.begin(ctx); err != nil {
 		return nil, l.explain(err, from)
 	}

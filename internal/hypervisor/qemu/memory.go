@@ -252,6 +252,9 @@ func (i *Instance) handOver(ctx context.Context) error {
 		return err
 	}
 	if m.Status == heldBack {
+		if err := i.abandon(ctx); err != nil {
+			return err
+		}
 		if err := i.execute(ctx, "migrate-continue", object{"state": heldBack}, nil); err != nil {
 			return err
 		}

@@ -92,7 +92,7 @@ func open(pid int) (*process, error) {
 		return nil, droveway.Errorf(droveway.NotFound, "process %d: %w", pid, err)
 	}
 	f := os.NewFile(uintptr(fd), fmt.Sprintf("pidfd %d", pid))
-	id, err := identify(pid)
+	id, _, err := identify(pid)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -107,9 +107,9 @@ func adopt(id processID) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.id != id {
+	if p.id != id || p.ended() {
 		p.release()
-		return nil, droveway.Errorf(droveway.NotFound, "process %d is another one now", id.PID)
+		return nil, droveway.Errorf(droveway.NotFound, "process %d runs no more", id.PID)
 	}
 	go p.watch()
 	return p, nil
@@ -143,8 +143,8 @@ func (p *process) ended() bool {
 		return true
 	default:
 	}
-	id, err := identify(p.id.PID)
-	return err != nil || id != p.id
+	id, runs, err := identify(p.id.PID)
+	return err != nil || !runs || id != p.id
 }
 
 // wait waits for the end; false: ctx ended first.
@@ -175,24 +175,23 @@ func (p *process) signal() {
 	_ = raw.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
 }
 
-// identify reads who a process is; NotFound if there is none or it is a zombie.
-func identify(pid int) (processID, error) {
+// identify reads who a process is, and whether it runs: a zombie does not.
+// NotFound if there is none.
+func identify(pid int) (id processID, runs bool, err error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return processID{}, droveway.Errorf(droveway.NotFound, "process %d: %w", pid, err)
+		return id, false, droveway.Errorf(droveway.NotFound, "process %d: %w", pid, err)
 	}
 	state, start, err := parseStat(stat)
 	if err != nil {
-		return processID{}, err
-	}
-	if state == 'Z' || state == 'X' {
-		return processID{}, droveway.Errorf(droveway.NotFound, "process %d has ended", pid)
+		return id, false, err
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return processID{}, droveway.Errorf(droveway.Internal, "boot id: %w", err)
+		return id, false, droveway.Errorf(droveway.Internal, "boot id: %w", err)
 	}
-	return processID{PID: pid, Start: start, Boot: strings.TrimSpace(string(boot))}, nil
+	id = processID{PID: pid, Start: start, Boot: strings.TrimSpace(string(boot))}
+	return id, state != 'Z' && state != 'X', nil
 }
 
 // parseStat reads the state and the start time of proc_pid_stat(5). The name of
@@ -237,7 +236,7 @@ func endStray(link string) {
 	if err != nil {
 		return
 	}
-	id, err := identify(pid)
+	id, _, err := identify(pid)
 	if err != nil {
 		return
 	}

@@ -24,6 +24,15 @@ type blockJob struct {
 
 func (j blockJob) concluded() bool { return j.Status == "concluded" }
 
+// copied is how much of size bytes is there. Len is of no use for it: it grows
+// while the job looks for what there is to copy, and with what the guest writes.
+func (j blockJob) copied(size int64) int64 {
+	if j.Ready || j.Offset > size {
+		return size
+	}
+	return j.Offset
+}
+
 func (j blockJob) failing() bool { return j.IOStatus != "" && j.IOStatus != "ok" }
 
 // whole reports whether the mirror has all bytes and gets every write. Before
@@ -57,6 +66,40 @@ func (i *Instance) dismiss(ctx context.Context, n int) error {
 		return nil
 	}
 	return i.execute(ctx, "job-dismiss", object{"id": syncJob(n)}, nil)
+}
+
+// abandon ends all copies and leaves the disks with their origins, which have
+// every write.
+func (i *Instance) abandon(ctx context.Context) error {
+	jobs, err := i.jobs(ctx)
+	if err != nil {
+		return err
+	}
+	for n := range i.h.Spec.Disks {
+		if err := i.endCopy(ctx, n, jobs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (i *Instance) endCopy(ctx context.Context, n int, jobs map[string]blockJob) error {
+	id := syncJob(n)
+	if j, ok := jobs[id]; !ok || j.concluded() {
+		return i.dismiss(ctx, n)
+	}
+	if err := i.execute(ctx, "block-job-cancel", object{"device": id, "force": true}, nil); err != nil {
+		return err
+	}
+	err := i.until(ctx, func() (bool, error) {
+		jobs, err := i.jobs(ctx)
+		j, ok := jobs[id]
+		return !ok || j.concluded(), err
+	})
+	if err != nil {
+		return err
+	}
+	return i.dismiss(ctx, n)
 }
 
 // resumeCopies sets copies going that an error holds up, or has ended.
@@ -128,9 +171,7 @@ func (i *Instance) hydration(ctx context.Context) (h hypervisor.Hydration, err e
 }
 
 func addJob(h *hypervisor.Hydration, d hypervisor.Disk, j blockJob) {
-	if j.Len > 0 {
-		h.Done += max(0, d.Size-(j.Len-j.Offset))
-	}
+	h.Done += j.copied(d.Size)
 	h.Ready = h.Ready && j.whole()
 	switch {
 	case j.concluded():

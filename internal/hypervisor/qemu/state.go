@@ -65,7 +65,7 @@ func (i *Instance) state(ctx context.Context) (hypervisor.State, error) {
 // pausedOrReceived looks for placeholders, which are there until the guest has
 // run.
 func (i *Instance) pausedOrReceived(ctx context.Context) (hypervisor.State, error) {
-	if !i.h.Spec.Incoming {
+	if !i.h.Spec.Waits() {
 		return hypervisor.Paused, nil
 	}
 	nodes, err := i.nodes(ctx)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -36,13 +37,13 @@ func env(t *testing.T, format droveway.Format, cfg Config) hypervisortest.Env {
 	e := hypervisortest.Env{
 		New: func(*testing.T) hypervisor.Driver {
 			d := New(cfg)
-			d.found = known.found // a probe for each of them would take long
+			d.found, d.patience = known.found, 3 // a probe for each of them would take long
 			return d
 		},
 		Format: format, Create: createRaw, Content: contentRaw,
 		Guest:   func(content []byte, disks int) { copy(content, guest(disks)) },
 		Refused: []string{"-no-such-option"},
-		Abandon: abandon, Kill: kill, TLS: (&authorities{dir: t.TempDir()}).issue,
+		Abandon: func(t *testing.T, spec hypervisor.Spec) hypervisor.Handle { return abandon(t, spec, cfg.User) }, Kill: kill, TLS: (&authorities{dir: t.TempDir()}).issue,
 	}
 	if format == droveway.QCOW2 {
 		e.Create, e.Content = createQCOW2, contentQCOW2
@@ -77,7 +78,7 @@ func createQCOW2(t *testing.T, path string, content []byte) {
 func contentQCOW2(t *testing.T, path string) []byte {
 	t.Helper()
 	raw := filepath.Join(t.TempDir(), "raw")
-	tool(t, "convert", "--image-opts", "-O", "raw", "driver=qcow2,file.driver=file,file.locking=off,file.filename="+path, raw)
+	tool(t, "convert", "--image-opts", "-O", "raw", "driver=qcow2,file.driver=file,file.locking=off,file.filename="+strings.ReplaceAll(path, ",", ",,"), raw)
 	return contentRaw(t, raw)
 }
 
@@ -88,14 +89,14 @@ func tool(t *testing.T, args ...string) {
 	}
 }
 
-func abandon(t *testing.T, spec hypervisor.Spec) hypervisor.Handle {
+func abandon(t *testing.T, spec hypervisor.Spec, user string) hypervisor.Handle {
 	t.Helper()
 	b, err := json.Marshal(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
-	cmd.Env = append(os.Environ(), abandonEnv+"="+string(b))
+	cmd.Env = append(os.Environ(), abandonEnv+"="+string(b), userEnv+"="+user)
 	out, err := cmd.Output() // it waits for all that hold the pipe
 	if cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		t.Fatalf("the starter ended with %v: %s", err, out)

@@ -14,7 +14,8 @@ import (
 // the record.
 //
 //	blank ──▶ origin ◀──▶ top ──▶ local
-//	          (a mirror that ends by an error leads back to origin)
+//	  │       (a mirror that ends by an error leads back to origin)
+//	  └──────(without an origin)────▶ local
 
 // drive gives the block node that a disk's device uses.
 func (i *Instance) drive(ctx context.Context, n int) (string, error) {
@@ -44,10 +45,10 @@ func (i *Instance) TakeOver(ctx context.Context, origins []hypervisor.Origin) er
 		if err != nil {
 			return err
 		}
-		if !i.h.Spec.Incoming {
+		if !i.h.Spec.Waits() {
 			return droveway.Errorf(droveway.Conflict, "its instance was not made to receive")
 		}
-		if err := i.attachOrigins(ctx, origins); err != nil {
+		if err := i.attach(ctx, origins); err != nil {
 			return err
 		}
 		if s == hypervisor.Received {
@@ -57,6 +58,50 @@ func (i *Instance) TakeOver(ctx context.Context, origins []hypervisor.Origin) er
 		}
 		return i.dropBlanks(ctx)
 	})
+}
+
+// attach gives the guest its disks.
+func (i *Instance) attach(ctx context.Context, origins []hypervisor.Origin) error {
+	if len(origins) > 0 {
+		return i.attachOrigins(ctx, origins)
+	}
+	for n, d := range i.h.Spec.Disks {
+		if err := i.useLocal(ctx, n); err != nil {
+			return droveway.Errorf(droveway.KindOf(err), "disk %s: %w", d.Name, err)
+		}
+	}
+	return nil
+}
+
+// useLocal makes the local file the guest's disk.
+func (i *Instance) useLocal(ctx context.Context, n int) error {
+	node, err := i.drive(ctx, n)
+	if err != nil || node != blankNode(n) {
+		return err
+	}
+	if err := i.addLocal(ctx, n); err != nil {
+		return err
+	}
+	return i.setDrive(ctx, n, localNode(n))
+}
+
+// addLocal opens the local file.
+func (i *Instance) addLocal(ctx context.Context, n int) error {
+	user, err := i.account()
+	if err != nil {
+		return err
+	}
+	d := i.h.Spec.Disks[n]
+	if err := user.own(d.Path); err != nil {
+		return err
+	}
+	return i.addNode(ctx, localNode(n), fileNode(localNode(n), d))
+}
+
+func (i *Instance) setDrive(ctx context.Context, n int, node string) error {
+	return i.execute(ctx, "qom-set", object{
+		"path": "/machine/peripheral/" + diskDevice(n), "property": "drive", "value": node,
+	}, nil)
 }
 
 func (i *Instance) attachOrigins(ctx context.Context, origins []hypervisor.Origin) error {
@@ -98,14 +143,14 @@ func (i *Instance) follow(ctx context.Context, n int, o hypervisor.Origin, creds
 // nothing else meanwhile.
 const connectWithin = 5
 
-// reconnectWithin is how long the guest's requests wait for an origin that has
-// been lost, in seconds. Afterwards they fail, which stops the guest.
-const reconnectWithin = 30
+// patience is how long the guest's requests wait for an origin that has been
+// lost, in seconds. Afterwards they fail, which stops the guest.
+const patience = 30
 
 // useOrigin makes the export the guest's disk. It comes before the mirror, or the
 // device would go past the mirror's filter.
 func (i *Instance) useOrigin(ctx context.Context, n int, o hypervisor.Origin, creds string) error {
-	node, err := nbdNode(n, o, creds)
+	node, err := nbdNode(n, o, creds, i.patience)
 	if err != nil {
 		return err
 	}
@@ -115,12 +160,10 @@ func (i *Instance) useOrigin(ctx context.Context, n int, o hypervisor.Origin, cr
 		}
 		return err
 	}
-	return i.execute(ctx, "qom-set", object{
-		"path": "/machine/peripheral/" + diskDevice(n), "property": "drive", "value": originNode(n),
-	}, nil)
+	return i.setDrive(ctx, n, originNode(n))
 }
 
-func nbdNode(n int, o hypervisor.Origin, creds string) (object, error) {
+func nbdNode(n int, o hypervisor.Origin, creds string, patience int) (object, error) {
 	host, port, err := net.SplitHostPort(o.Address)
 	if err != nil {
 		return nil, droveway.Errorf(droveway.Invalid, "address of the origin: %w", err)
@@ -128,7 +171,7 @@ func nbdNode(n int, o hypervisor.Origin, creds string) (object, error) {
 	node := object{
 		"driver": "nbd", "node-name": originNode(n), "export": o.Export, "discard": "unmap",
 		"server":          object{"type": "inet", "host": host, "port": port},
-		"reconnect-delay": reconnectWithin, "open-timeout": connectWithin,
+		"reconnect-delay": patience, "open-timeout": connectWithin,
 	}
 	if creds != "" {
 		node["tls-creds"], node["tls-hostname"] = creds, o.Peer
@@ -155,15 +198,7 @@ const (
 // mirror begins to copy an origin to the local file, with every write of the
 // guest going to both before the guest sees it done.
 func (i *Instance) mirror(ctx context.Context, n int, rate int64) error {
-	user, err := i.account()
-	if err != nil {
-		return err
-	}
-	d := i.h.Spec.Disks[n]
-	if err := user.own(d.Path); err != nil {
-		return err
-	}
-	if err := i.addNode(ctx, localNode(n), fileNode(localNode(n), d)); err != nil {
+	if err := i.addLocal(ctx, n); err != nil {
 		return err
 	}
 	if err := i.dismiss(ctx, n); err != nil {

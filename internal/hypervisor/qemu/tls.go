@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/hex"
 	"io"
 	"os"
@@ -20,6 +21,12 @@ const (
 	server endpoint = "server"
 	client endpoint = "client"
 )
+
+// dhParams is the group ffdhe2048 of RFC 7919. Without the file QEMU looks for a
+// group of its own at each start of a server, which takes up to two seconds.
+//
+//go:embed ffdhe2048.pem
+var dhParams []byte
 
 // files are what QEMU reads of a TLS directory for a side.
 func (e endpoint) files() []string {
@@ -61,6 +68,13 @@ func copyCredentials(from, to string, e endpoint, user *account, sum io.Writer) 
 		_, _ = sum.Write(b) // a hash takes everything
 		path := filepath.Join(to, name)
 		if err := os.WriteFile(path, b, 0o600); err != nil {
+			return droveway.Errorf(droveway.Internal, "TLS credentials: %w", err)
+		}
+		own = append(own, path)
+	}
+	if e == server {
+		path := filepath.Join(to, "dh-params.pem")
+		if err := os.WriteFile(path, dhParams, 0o600); err != nil {
 			return droveway.Errorf(droveway.Internal, "TLS credentials: %w", err)
 		}
 		own = append(own, path)
