@@ -22,8 +22,10 @@ const (
 	vhdxChunkSectors = 1 << 23 // sectors that one block of sector bitmaps covers
 )
 
-var vhdxHeaderPlaces = []int64{64 << 10, 128 << 10}
-var vhdxRegionPlaces = []int64{192 << 10, 256 << 10}
+var (
+	vhdxHeaderPlaces = []int64{64 << 10, 128 << 10}
+	vhdxRegionPlaces = []int64{192 << 10, 256 << 10}
+)
 
 // The identifiers, as they lie in the file.
 const (
