@@ -17,11 +17,11 @@ const maxParts = 256
 
 // Table is what a disk says of its partitions.
 type Table struct {
-	Kind     string `json:"kind"`                // "gpt", "mbr" or "none"
-	BootCode string `json:"boot_code,omitempty"` // "grub", "syslinux", "windows", "none", …
-	ID       string `json:"id,omitempty"`        // of the disk
-	Parts    []Part `json:"parts,omitempty"`
-	Notes    []string
+	Kind     string   `json:"kind"`                // "gpt", "mbr" or "none"
+	BootCode string   `json:"boot_code,omitempty"` // "grub", "syslinux", "windows", "none", …
+	ID       string   `json:"id,omitempty"`        // of the disk
+	Parts    []Part   `json:"parts,omitempty"`
+	Notes    []string `json:"notes,omitempty"` // what was damaged or left out
 }
 
 // Part is a partition.
