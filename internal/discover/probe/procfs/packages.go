@@ -23,48 +23,60 @@ type Packages struct {
 	rpm  string // the program; empty: none
 
 	mu    sync.Mutex
-	known map[program]installed
+	known map[Program]installed
 }
 
-// program is an executable in a mount namespace.
-type program struct{ mounts, path string }
+// Program is an executable in a mount namespace.
+type Program struct {
+	mounts, path string
+	dir          string // in proc, of a process that sees it
+}
 
 type installed struct{ name, version string }
 
 // NewPackages looks things up for the processes of a proc file system.
 func NewPackages(p Proc) *Packages {
 	rpm, _ := exec.LookPath("rpm") // not an RPM system
-	return &Packages{proc: p, rpm: rpm, known: map[program]installed{}}
+	return &Packages{proc: p, rpm: rpm, known: map[Program]installed{}}
 }
 
-// Of gives the package of a process's executable and its version; empty if it is
-// of none.
-func (k *Packages) Of(ctx context.Context, pid int, executable string) (name, version string) {
+// Program names the executable of a process, so that its package can be looked
+// up when the process is gone. False: it has none, or we may not see it.
+func (k *Packages) Program(pid int, executable string) (Program, bool) {
 	if !filepath.IsAbs(executable) {
-		return "", ""
+		return Program{}, false
 	}
 	dir := filepath.Join(k.proc.root, strconv.Itoa(pid))
 	mounts, err := os.Readlink(dir + "/ns/mnt")
 	if err != nil {
-		return "", ""
+		return Program{}, false
 	}
-	key := program{mounts, executable}
-	if got, ok := k.recall(key); ok {
-		return got.name, got.version
+	if own, err := os.Readlink(filepath.Join(k.proc.root, "self", "ns", "mnt")); err == nil && own == mounts {
+		dir = filepath.Join(k.proc.root, "self")
 	}
-	got := k.find(ctx, dir, key)
-	k.remember(key, got)
+	return Program{mounts, executable, dir}, true
+}
+
+// Of gives the package of an executable and its version; empty if it is of none.
+func (k *Packages) Of(ctx context.Context, p Program) (name, version string) {
+	dir := p.dir
+	p.dir = "" // the same program in every process
+	got, ok := k.recall(p)
+	if !ok {
+		got = k.find(ctx, dir, p.path)
+		k.remember(p, got)
+	}
 	return got.name, got.version
 }
 
-func (k *Packages) recall(key program) (installed, bool) {
+func (k *Packages) recall(key Program) (installed, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	got, ok := k.known[key]
 	return got, ok
 }
 
-func (k *Packages) remember(key program, got installed) {
+func (k *Packages) remember(key Program, got installed) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.known) >= maxPackages {
@@ -73,20 +85,19 @@ func (k *Packages) remember(key program, got installed) {
 	k.known[key] = got
 }
 
-func (k *Packages) find(ctx context.Context, dir string, key program) installed {
+func (k *Packages) find(ctx context.Context, dir, path string) installed {
 	root, err := os.OpenRoot(dir + "/root")
 	if err != nil {
 		return installed{}
 	}
 	defer root.Close()
-	if got := debian(root, key.path); got.name != "" {
+	if got := debian(root, path); got.name != "" {
 		return got
 	}
-	own, err := os.Readlink(filepath.Join(k.proc.root, "self", "ns", "mnt"))
-	if err != nil || own != key.mounts || k.rpm == "" {
+	if k.rpm == "" || filepath.Base(dir) != "self" { // rpm asks about our own files
 		return installed{}
 	}
-	return k.askRPM(ctx, key.path)
+	return k.askRPM(ctx, path)
 }
 
 // askRPM asks rpm(8), whose database has had four formats.

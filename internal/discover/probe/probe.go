@@ -1,0 +1,219 @@
+package probe
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/discover"
+	"github.com/droveway/droveway/internal/discover/probe/capture"
+	"github.com/droveway/droveway/internal/discover/probe/emit"
+	"github.com/droveway/droveway/internal/discover/probe/kernel"
+	"github.com/droveway/droveway/internal/discover/probe/procfs"
+	"github.com/droveway/droveway/internal/discover/probe/spool"
+)
+
+// Config is what a probe needs.
+type Config struct {
+	Host   string // as the server knows it
+	Dir    string // for the spool
+	Sender Sender
+	Log    *slog.Logger
+
+	Source     string        // the one to use; empty: the best that works
+	Interval   time.Duration // between reports; 2 s
+	Survey     time.Duration // between looks at everything; 30 s
+	SpoolBytes int64         // on disk; 64 MiB
+
+	Patterns bool          // may connections of patterns be opened
+	OptOut   []emit.Target // never toward these
+}
+
+// Defaults.
+const (
+	interval   = 2 * time.Second
+	survey     = 30 * time.Second
+	pollSurvey = 2 * time.Second // where surveys are all there is
+	hasty      = 2 * time.Second // between surveys for missing processes
+	spoolBytes = 64 << 20
+	procRoot   = "/proc"
+)
+
+// Probe is a probe. Make it with New.
+type Probe struct {
+	config    Config
+	log       *slog.Logger
+	spool     *spool.Spool
+	ledger    *ledger
+	directory *directory
+	batch     *batch
+	emitter   *emit.Emitter
+	surveyor  *surveyor
+	ready     chan struct{}
+
+	mu     sync.Mutex
+	choice Choice
+}
+
+// New prepares a probe: it opens the spool, and nothing in the kernel.
+func New(c Config) (*Probe, error) {
+	if c.Host == "" || c.Dir == "" || c.Sender == nil || c.Log == nil {
+		return nil, droveway.Errorf(droveway.Invalid, "a probe needs a host, a directory, a sender and a log")
+	}
+	c.Interval, c.SpoolBytes = or(c.Interval, interval), or(c.SpoolBytes, spoolBytes)
+	s, err := spool.Open(filepath.Join(c.Dir, "reports"), c.SpoolBytes)
+	if err != nil {
+		return nil, err
+	}
+	proc := procfs.New(procRoot)
+	p := &Probe{config: c, log: c.Log.With("host", c.Host), spool: s, ready: make(chan struct{})}
+	p.ledger, p.directory = newLedger(newServices()), newDirectory(proc)
+	p.batch = &batch{host: c.Host, probe: rand.Text(), source: func() string { return p.Choice().Source }, ledger: p.ledger, directory: p.directory}
+	p.surveyor = &surveyor{proc: proc, ledger: p.ledger, directory: p.directory, log: p.log, found: p.batch.locate}
+	p.emitter = emit.New(emit.Config{
+		Proc: procRoot, Allow: c.Patterns, OptOut: c.OptOut, Log: p.log,
+		Contacted: p.ledger.contacted, Claim: p.ledger.claim, Emitted: p.batch.emit,
+	})
+	return p, nil
+}
+
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Choice says which source is in use, and why better ones are not.
+func (p *Probe) Choice() Choice {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.choice
+}
+
+// Ready is closed when the probe sees connections.
+func (p *Probe) Ready() <-chan struct{} { return p.ready }
+
+// Assign takes a pattern to emit. The error says why this host does not: see
+// emit.Emitter.
+func (p *Probe) Assign(a discover.Assignment) error { return p.emitter.Assign(a) }
+
+// Run watches and reports until ctx ends. What could not be sent by then waits in
+// the spool for the next start. A source that fails is replaced by the next best.
+func (p *Probe) Run(ctx context.Context) error {
+	var g group
+	ctx = g.begin(ctx)
+	defer g.stop()
+	g.run(func() error { return p.directory.run(ctx) })
+	g.run(func() error { return p.emitter.Run(ctx) })
+	g.run(func() error { return p.outbox().run(ctx) })
+	g.run(func() error { return p.watch(ctx) })
+	err := g.wait()
+	return errors.Join(err, p.report(time.Now()))
+}
+
+func (p *Probe) outbox() *outbox {
+	return &outbox{spool: p.spool, sender: p.config.Sender, log: p.log}
+}
+
+// watch uses one source after the other, as they fail.
+func (p *Probe) watch(ctx context.Context) error {
+	p.openWalker()
+	defer p.closeWalker()
+	failed := map[string]string{}
+	for ctx.Err() == nil {
+		source, choice, err := choose(p.config.Source, procRoot, failed)
+		if err != nil {
+			return err
+		}
+		p.chosen(choice)
+		err = p.use(ctx, source)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		p.log.Error("a source of connections failed", "source", choice.Source, "error", err)
+		failed[choice.Source] = err.Error()
+	}
+	return nil
+}
+
+func (p *Probe) openWalker() {
+	if p.config.Source == SourcePoll {
+		return
+	}
+	w, err := kernel.NewWalker()
+	if err != nil {
+		p.log.Warn("connections that are open already have no sequence numbers", "error", err)
+		p.mu.Lock()
+		p.choice.Walker = err.Error()
+		p.mu.Unlock()
+		return
+	}
+	p.surveyor.walker = w
+}
+
+func (p *Probe) closeWalker() {
+	if w := p.surveyor.walker; w != nil {
+		if err := w.Close(); err != nil {
+			p.log.Warn("unload the walk through sockets", "error", err)
+		}
+	}
+}
+
+func (p *Probe) chosen(c Choice) {
+	p.mu.Lock()
+	c.Walker = p.choice.Walker
+	p.choice = c
+	p.mu.Unlock()
+	p.log.Info("source of connections", "source", c.Source)
+	for _, name := range Sources() {
+		if why := c.Better[name]; why != "" && p.config.Source == "" {
+			p.log.Warn("a better source of connections does not work here", "source", name, "why", why)
+		}
+	}
+}
+
+// use runs one source with the work that goes with it.
+func (p *Probe) use(ctx context.Context, source capture.Source) error {
+	var g group
+	ctx = g.begin(ctx)
+	defer g.stop()
+	g.run(func() error { return source.Run(ctx, p.deliver) })
+	g.run(func() error { return p.work(ctx, source) })
+	err := g.wait()
+	p.batch.lose(source.Lost())
+	if cerr := source.Close(); cerr != nil {
+		p.log.Warn("close a source of connections", "error", cerr)
+	}
+	return err
+}
+
+// deliver takes an event. Processes are looked at at once: they may be gone soon.
+func (p *Probe) deliver(e capture.Event) {
+	p.directory.meet(e.PID, e.Name, e.Time)
+	if e.Kind != capture.Started {
+		p.ledger.take(e)
+	}
+}
+
+// report puts everything there is to say into the spool.
+func (p *Probe) report(now time.Time) error {
+	p.batch.lose(p.spool.TakeLost())
+	for {
+		r, more, err := p.batch.next(now)
+		if err != nil || !more {
+			return err
+		}
+		if err := p.spool.Put(r.json, r.events); err != nil {
+			p.batch.lose(uint64(r.events))
+			return fmt.Errorf("keep a report: %w", err)
+		}
+	}
+}

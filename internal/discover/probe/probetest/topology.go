@@ -1,0 +1,174 @@
+// Package probetest makes networks with address translation out of namespaces,
+// and runs clients and servers in them that tell who really talked to whom. For
+// tests; it needs root, ip(8) and nft(8).
+package probetest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The addresses of the network.
+const (
+	Forward  = "203.0.113.2:8080" // goes to b1, port 80
+	Balanced = "203.0.113.2:8081" // goes to b1 and b2 in turn, port 80
+	Datagram = "203.0.113.2:5300" // goes to b1, UDP port 53
+	Outside  = "203.0.113.2:"     // and a port: nobody is there
+)
+
+// Network is a set of namespaces:
+//
+//	a1 a2 a3 ── ra ──┐
+//	                 core ── rb ── b1 b2
+//	c1 ── rd ── rc ──┘
+//
+// ra, rc and rd masquerade; rb forwards to b1 and b2.
+type Network struct {
+	t      testing.TB
+	prefix string
+}
+
+// New makes the network; the test takes it down.
+func New(t testing.TB) *Network {
+	t.Helper()
+	n := &Network{t, fmt.Sprintf("dwp%d-", os.Getpid()%10000)}
+	t.Cleanup(n.down)
+	for _, name := range n.names() {
+		n.run("ip", "netns", "add", n.Namespace(name))
+	}
+	n.batch()
+	for _, r := range []string{"ra", "rb", "rc", "rd"} {
+		n.masquerade(r)
+	}
+	n.forward()
+	return n
+}
+
+func (n *Network) names() []string {
+	return []string{"core", "ra", "rb", "rc", "rd", "a1", "a2", "a3", "b1", "b2", "c1"}
+}
+
+// Namespace is the name that ip-netns(8) knows.
+func (n *Network) Namespace(name string) string { return n.prefix + name }
+
+func (n *Network) down() {
+	for _, name := range n.names() {
+		_ = exec.Command("ip", "netns", "del", n.Namespace(name)).Run() // was not made
+	}
+}
+
+// batch makes all links: an ip process for each would take longer than the test.
+func (n *Network) batch() {
+	in := map[string][]string{}
+	add := func(ns, format string, args ...any) { in[ns] = append(in[ns], fmt.Sprintf(format, args...)) }
+	for _, name := range n.names() {
+		add(name, "link set lo up")
+	}
+	for _, b := range []struct{ ns, address string }{
+		{"core", ""}, {"ra", "10.1.0.254/24"}, {"rb", "10.2.0.254/24"}, {"rc", "10.9.0.254/24"}, {"rd", "10.1.0.254/24"},
+	} {
+		add(b.ns, "link add lan type bridge")
+		add(b.ns, "link set lan up")
+		if b.address != "" {
+			add(b.ns, "address add %s dev lan", b.address)
+		}
+	}
+	for _, w := range []struct{ ns, at, address, via string }{
+		{"ra", "core", "203.0.113.1/24", ""}, {"rb", "core", "203.0.113.2/24", ""}, {"rc", "core", "203.0.113.3/24", ""},
+		{"rd", "rc", "10.9.0.1/24", "10.9.0.254"},
+		{"a1", "ra", "10.1.0.11/24", "10.1.0.254"}, {"a2", "ra", "10.1.0.12/24", "10.1.0.254"}, {"a3", "ra", "10.1.0.13/24", "10.1.0.254"},
+		{"b1", "rb", "10.2.0.11/24", "10.2.0.254"}, {"b2", "rb", "10.2.0.12/24", "10.2.0.254"},
+		{"c1", "rd", "10.1.0.11/24", "10.1.0.254"}, // as a1: private addresses are used again
+	} {
+		add(w.at, "link add l-%s type veth peer name wan netns %s", w.ns, n.Namespace(w.ns))
+		add(w.at, "link set l-%s master lan up", w.ns)
+		add(w.ns, "address add %s dev wan", w.address)
+		add(w.ns, "link set wan up")
+		if w.via != "" {
+			add(w.ns, "route add default via %s", w.via)
+		}
+	}
+	// Each link is made where its other end is, before that end is set up.
+	for _, name := range n.names() {
+		n.Run(name, strings.Join(in[name], "\n"), "ip", "-batch", "-")
+		n.Run(name, "", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+	}
+}
+
+func (n *Network) masquerade(router string) {
+	n.Run(router, `table ip nat {
+	chain post { type nat hook postrouting priority srcnat; oifname "wan" masquerade; }
+}`, "nft", "-f", "-")
+}
+
+func (n *Network) forward() {
+	n.Run("rb", `table ip inward {
+	chain pre { type nat hook prerouting priority dstnat;
+		ip daddr 203.0.113.2 tcp dport 8080 dnat to 10.2.0.11:80
+		ip daddr 203.0.113.2 tcp dport 8081 dnat to numgen inc mod 2 map { 0 : 10.2.0.11 . 80, 1 : 10.2.0.12 . 80 }
+		ip daddr 203.0.113.2 udp dport 5300 dnat to 10.2.0.11:53
+	}
+}`, "nft", "-f", "-")
+}
+
+// Count counts packets of TCP flags that leave a namespace for a port of 203.0.113.2.
+func (n *Network) Count(name string, port int) {
+	n.Run(name, fmt.Sprintf(`table ip count {
+	counter syn { }
+	counter rst { }
+	counter data { }
+	chain out { type filter hook output priority 0;
+		ip daddr 203.0.113.2 tcp dport %d tcp flags & (syn|ack) == syn counter name syn
+		ip daddr 203.0.113.2 tcp dport %d tcp flags & rst == rst counter name rst
+		ip daddr 203.0.113.2 tcp dport %d tcp flags & psh == psh counter name data
+	}
+}`, port, port, port), "nft", "-f", "-")
+}
+
+// Counted gives what Count counted, by name, and ends it.
+func (n *Network) Counted(name string) map[string]int {
+	n.t.Helper()
+	out := n.Run(name, "", "nft", "list", "counters", "table", "ip", "count")
+	n.Run(name, "", "nft", "delete", "table", "ip", "count")
+	counts := map[string]int{}
+	var current string
+	words := strings.Fields(out)
+	for i, w := range words[:len(words)-1] {
+		switch w {
+		case "counter":
+			current = words[i+1]
+		case "packets":
+			counts[current], _ = strconv.Atoi(words[i+1]) // the words before say that it is a number
+		}
+	}
+	return counts
+}
+
+// Run runs a program in a namespace and gives what it writes.
+func (n *Network) Run(name, stdin string, args ...string) string {
+	n.t.Helper()
+	c := n.Command(context.Background(), name, args...)
+	c.Stdin = strings.NewReader(stdin)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		n.t.Fatalf("%s: %v: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
+// Command prepares a program to run in a namespace.
+func (n *Network) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=/run/netns/" + n.Namespace(name), "--"}, args...)...)
+}
+
+func (n *Network) run(args ...string) {
+	n.t.Helper()
+	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+		n.t.Fatalf("%v: %v\n%s", args, err, out)
+	}
+}

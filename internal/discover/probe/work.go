@@ -1,0 +1,81 @@
+package probe
+
+import (
+	"context"
+	"time"
+
+	"github.com/droveway/droveway/internal/discover/probe/capture"
+)
+
+// follower is a source that has to be told which network namespaces there are.
+type follower interface {
+	Follow(namespaces map[uint32]int) error
+}
+
+// forgetter is a source that remembers processes.
+type forgetter interface{ Forget(pid int) }
+
+// work surveys and reports while a source runs.
+func (p *Probe) work(ctx context.Context, source capture.Source) error {
+	every := or(p.config.Survey, survey)
+	if _, blind := source.(silent); blind {
+		every = min(every, pollSurvey)
+	}
+	tick := time.NewTicker(p.config.Interval)
+	defer tick.Stop()
+	last := p.survey(source)
+	p.begun()
+	var lost uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		since := time.Since(last)
+		if since >= every || since >= hasty && p.ledger.wantsOwners() {
+			last = p.survey(source)
+		}
+		now := source.Lost()
+		p.batch.lose(now - lost)
+		lost = now
+		p.ledger.repeat(time.Now())
+		if err := p.report(time.Now()); err != nil {
+			p.log.Error("reports are lost", "error", err)
+		}
+	}
+}
+
+// begun closes Ready at the first source.
+func (p *Probe) begun() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.ready:
+	default:
+		close(p.ready)
+	}
+}
+
+// survey looks at everything and tells the source what it has to know. What fails
+// is tried again the next time.
+func (p *Probe) survey(source capture.Source) time.Time {
+	census, err := p.surveyor.look()
+	if err != nil {
+		p.log.Debug("survey", "error", err)
+	}
+	if f, ok := source.(follower); ok {
+		if err := f.Follow(census.Namespaces); err != nil {
+			p.log.Debug("follow network namespaces", "error", err)
+		}
+	}
+	p.directory.sweep(census.Processes, forget(source))
+	return time.Now()
+}
+
+func forget(source capture.Source) func(int) {
+	if f, ok := source.(forgetter); ok {
+		return f.Forget
+	}
+	return func(int) {}
+}
