@@ -26,7 +26,7 @@ const (
 // group of its own at each start of a server, which takes up to two seconds.
 //
 //go:embed ffdhe2048.pem
-var dhParams []byte
+var dhParams string
 
 // files are what QEMU reads of a TLS directory for a side.
 func (e endpoint) files() []string {
@@ -74,7 +74,7 @@ func copyCredentials(from, to string, e endpoint, user *account, sum io.Writer) 
 	}
 	if e == server {
 		path := filepath.Join(to, "dh-params.pem")
-		if err := os.WriteFile(path, dhParams, 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(dhParams), 0o600); err != nil {
 			return droveway.Errorf(droveway.Internal, "TLS credentials: %w", err)
 		}
 		own = append(own, path)
