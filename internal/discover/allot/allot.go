@@ -95,6 +95,7 @@ type Allotter struct {
 	retired   map[uint32]time.Time // numbers that late reports may still name
 	busy      map[string]int       // patterns by host
 	audit     []Entry
+	began     time.Time
 }
 
 // The times of an allotter.
@@ -106,8 +107,9 @@ const (
 	// Renew is how long a result is good for.
 	Renew = 24 * time.Hour
 
-	late       = 30 * time.Second // after its end, a pattern may not be emitted any more
-	answer     = 15 * time.Minute // after its end, what the joiner found has to be there
+	late       = 30 * time.Second               // after its end, a pattern may not be emitted any more
+	answer     = 15 * time.Minute               // after its end, what the joiner found has to be there
+	quiet      = Lead + pattern.Duration + late // what was allotted before a restart is over
 	maxRounds  = 4
 	maxTracked = 200_000 // candidates
 )
@@ -161,8 +163,16 @@ func (a *Allotter) Resolved(c Candidate) {
 }
 
 // Next orders the patterns whose turn it is. Offset is how far a host's clock is
-// ahead; a host without a known clock waits. Call it about every second.
+// ahead; a host without a known clock waits. Call it about every second. At
+// first it orders nothing, since probes may still emit what another allotter
+// ordered before a restart.
 func (a *Allotter) Next(now time.Time, offset func(host string) (time.Duration, bool)) []Order {
+	if a.began.IsZero() {
+		a.began = now
+	}
+	if now.Sub(a.began) < quiet {
+		return nil
+	}
 	var orders []Order
 	for _, e := range a.endpoints {
 		orders = append(orders, a.nextOf(e, now, offset)...)

@@ -24,6 +24,7 @@ func allotter(t *testing.T, p Policy) *Allotter {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.began = time.Unix(0, 0) // no other allotter ever ran
 	return a
 }
 
@@ -90,6 +91,7 @@ func TestPatternsAreUnique(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		run(a, quiet)
 		for i := range 50 {
 			a.Offer(candidate(fmt.Sprint("h", i), fmt.Sprintf("192.0.2.%d:80", i+1)), time.Now())
 		}
@@ -280,4 +282,40 @@ func TestStartsByTheProbesClock(t *testing.T) {
 	if len(o) != 1 || cmp.Compare(o[0].Assignment.Start.Sub(now), 5*time.Minute+Lead) != 0 {
 		t.Errorf("%+v", o)
 	}
+}
+
+// Patterns ordered before a restart count, though nobody knows them any more,
+// and so does a refusal.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := allotter(t, here)
+		for i := range 8 {
+			a.Offer(candidate(fmt.Sprint("h", i), "192.0.2.1:80"), time.Now())
+		}
+		a.Offer(candidate("a", "192.0.2.2:80"), time.Now())
+		orders := run(a, 3*time.Second)
+		for _, o := range orders {
+			if o.Host == "a" {
+				a.Emitted("a", []discover.Emission{{Pattern: o.Assignment.Pattern, Error: "timed out"}}, time.Now())
+			}
+		}
+		b, err := New(here, rand.Uint32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Restore(a.Results(), time.Now())
+		for i := range 8 {
+			b.Offer(candidate(fmt.Sprint("h", i), "192.0.2.1:80"), time.Now())
+		}
+		b.Offer(candidate("other", "192.0.2.2:80"), time.Now())
+		orders = slices.DeleteFunc(append(orders, run(b, 10*time.Minute)...), func(o Order) bool { return o.Host == "a" })
+		if n := busiest(orders); n > MaxOpens {
+			t.Errorf("%d opens in a second", n)
+		}
+		for _, o := range orders {
+			if o.Assignment.Destination == netip.MustParseAddrPort("192.0.2.2:80") {
+				t.Error("an endpoint that refused is asked again after a restart")
+			}
+		}
+	})
 }

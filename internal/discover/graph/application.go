@@ -37,6 +37,15 @@ func (g *Graph) SetGroup(group string, hosts []string) error {
 	return nil
 }
 
+// Groups gives the applications that users made, to store them.
+func (g *Graph) Groups() map[string][]string {
+	all := map[string][]string{}
+	for name, hosts := range g.groups {
+		all[name] = slices.Clone(hosts)
+	}
+	return all
+}
+
 // A host that so many others talk to belongs to all of them, so to none.
 const (
 	sharedPeers = 12

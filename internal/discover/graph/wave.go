@@ -48,12 +48,10 @@ func (g *Graph) Waves(apps []Application, l Limits) ([]Wave, error) {
 	if err != nil {
 		return nil, err
 	}
-	units = mergeCycles(units, l)
+	p := newPlan(mergeCycles(units, l))
 	var waves []Wave
-	placed := map[*unit]int{}
-	for len(placed) < len(units) {
-		w := fill(units, placed, len(waves), l)
-		waves = append(waves, w)
+	for p.left > 0 {
+		waves = append(waves, p.fill(l))
 	}
 	cross(waves, edges)
 	return waves, nil
@@ -235,17 +233,40 @@ func sorted(set map[*unit]bool) []*unit {
 	return slices.SortedFunc(maps.Keys(set), func(a, b *unit) int { return cmp.Compare(a.name, b.name) })
 }
 
+// plan is how far the moves are planned.
+type plan struct {
+	units  []*unit
+	users  map[*unit][]*unit // of a unit's services
+	unmet  map[*unit]int     // services that it uses and that do not move yet
+	placed map[*unit]bool
+	left   int
+}
+
+func newPlan(units []*unit) *plan {
+	p := &plan{units: units, users: map[*unit][]*unit{}, unmet: map[*unit]int{}, placed: map[*unit]bool{}, left: len(units)}
+	for _, u := range units {
+		p.unmet[u] = len(u.needs)
+		for s := range u.needs {
+			p.users[s] = append(p.users[s], u)
+		}
+	}
+	return p
+}
+
 // fill takes units whose servers have moved or move now, those nearest to the
 // wave first, as long as they fit.
-func fill(units []*unit, placed map[*unit]int, number int, l Limits) Wave {
+func (p *plan) fill(l Limits) Wave {
 	var w Wave
-	in := map[*unit]bool{}
-	for {
-		u := nearest(units, placed, in, func(u *unit) bool { return l.fit(len(w.Hosts)+len(u.hosts), w.Size+u.size) })
-		if u == nil {
-			break
+	near := map[*unit]int{}
+	for u := p.nearest(near, w, l); u != nil; u = p.nearest(near, w, l) {
+		p.placed[u] = true
+		p.left--
+		for _, o := range p.users[u] {
+			p.unmet[o]--
 		}
-		placed[u], in[u] = number, true
+		for o, n := range u.near {
+			near[o] += n
+		}
 		w.Hosts = append(w.Hosts, u.hosts...)
 		w.Applications = append(w.Applications, u.apps...)
 		w.Size += u.size
@@ -256,31 +277,17 @@ func fill(units []*unit, placed map[*unit]int, number int, l Limits) Wave {
 	return w
 }
 
-// nearest is the unit that may move now and talks most to the wave.
-func nearest(units []*unit, placed map[*unit]int, in map[*unit]bool, fits func(*unit) bool) (best *unit) {
-	most := -1
-	for _, u := range units {
-		if _, done := placed[u]; done || !fits(u) || !ready(u, placed) {
+// nearest is the unit that may move now, fits, and talks most to the wave.
+func (p *plan) nearest(near map[*unit]int, w Wave, l Limits) (best *unit) {
+	for _, u := range p.units {
+		if p.placed[u] || p.unmet[u] > 0 || !l.fit(len(w.Hosts)+len(u.hosts), w.Size+u.size) {
 			continue
 		}
-		n := 0
-		for o := range in {
-			n += u.near[o]
-		}
-		if n > most || n == most && u.name < best.name {
-			best, most = u, n
+		if best == nil || near[u] > near[best] || near[u] == near[best] && u.name < best.name {
+			best = u
 		}
 	}
 	return best
-}
-
-func ready(u *unit, placed map[*unit]int) bool {
-	for s := range u.needs {
-		if _, done := placed[s]; !done {
-			return false
-		}
-	}
-	return true
 }
 
 // cross finds the relations between waves.

@@ -1,0 +1,126 @@
+package discover
+
+import (
+	"net/netip"
+	"time"
+)
+
+type relationKey struct {
+	flow   *flow
+	stream *stream
+}
+
+// relation joins a flow and a stream.
+type relation struct {
+	relationKey
+	best   Evidence
+	kinds  map[Evidence]*tally
+	hops   []string
+	queued bool
+}
+
+// tally is what one kind of evidence saw since the last finding.
+type tally struct {
+	count       int
+	score       float64
+	first, last int64
+	fresh       bool
+}
+
+// match joins two ends.
+func (j *Joiner) match(a, b *conn, e Evidence) {
+	if a.flow == nil {
+		a, b = b, a
+	}
+	r := j.relate(a.flow, b.stream)
+	a.relation, b.relation = r, r
+	a.evidence, b.evidence = e, e
+	a.flow.matched++
+	b.stream.matched++
+	at := j.now
+	if a.opened != 0 {
+		at = min(at, j.clocks.ours(a.host.index, a.opened))
+	}
+	if e == ISN && a.opened != 0 && b.opened != 0 {
+		j.clocks.matched(a.host.index, b.host.index, a.opened, b.opened)
+	}
+	j.saw(r, e, 1, 1, at)
+}
+
+// maxRelations is how many servers and public addresses one flow may have.
+const maxRelations = 256
+
+// relate gives the relation of a flow and a stream.
+func (j *Joiner) relate(f *flow, s *stream) *relation {
+	k := relationKey{f, s}
+	r := j.relations[k]
+	if r == nil {
+		if len(f.relations) >= maxRelations {
+			j.unrelate(f.relations[:1])
+		}
+		r = &relation{relationKey: k, kinds: map[Evidence]*tally{}}
+		j.relations[k] = r
+		f.relations = append(f.relations, r)
+		s.relations = append(s.relations, r)
+		j.explained(f, nil)
+		j.explained(nil, s)
+	}
+	return r
+}
+
+// saw adds evidence to a relation.
+func (j *Joiner) saw(r *relation, e Evidence, count int, score float64, at int64) {
+	t := r.kinds[e]
+	if t == nil {
+		t = &tally{first: at}
+		r.kinds[e] = t
+	}
+	if r.best == "" || e.Rank() < r.best.Rank() {
+		r.best = e
+	}
+	t.count += count
+	t.score = max(t.score, score)
+	t.first, t.last = min(t.first, at), max(t.last, at)
+	t.fresh = true
+	if !r.queued {
+		r.queued = true
+		j.changed = append(j.changed, r)
+	}
+}
+
+// touch keeps the relation of an open connection alive.
+func (j *Joiner) touch(cn *conn, c *Connection) {
+	at := j.now
+	if !c.Closed.IsZero() {
+		at = min(at, j.clocks.ours(cn.host.index, c.Closed.UnixNano()))
+	}
+	j.saw(cn.relation, cn.evidence, 0, 0, at)
+}
+
+// flush turns what changed into findings.
+func (j *Joiner) flush() []Finding {
+	for _, r := range j.changed {
+		r.queued = false
+		for _, e := range Kinds() {
+			if t := r.kinds[e]; t != nil && t.fresh {
+				j.out = append(j.out, r.finding(e, t))
+				t.count, t.fresh = 0, false
+			}
+		}
+	}
+	out := j.out
+	j.changed, j.out = j.changed[:0], nil
+	return out
+}
+
+func (r *relation) finding(e Evidence, t *tally) Finding {
+	f, s := r.flow, r.stream
+	return Finding{
+		Evidence: e, Protocol: f.protocol, Port: s.port,
+		Client: f.party(), Server: s.party(),
+		Dialled: f.dialled, Served: netip.AddrPortFrom(s.served, s.port), Source: f.source, Seen: s.seen, Hops: r.hops,
+		ClientPID: f.pid, ServerPID: s.pid,
+		First: time.Unix(0, t.first).UTC(), Last: time.Unix(0, t.last).UTC(),
+		Count: t.count, Score: t.score,
+	}
+}
