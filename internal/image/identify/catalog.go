@@ -31,6 +31,7 @@ type system struct {
 	must, mustNot             []feature
 	features                  []feature
 	exact                     []string
+	fallback                  bool
 }
 
 // feature is a value of a test that speaks for a system.
@@ -71,6 +72,7 @@ func (c *Catalog) pattern(text string) *pattern {
 type (
 	file struct {
 		Distro   string          `yaml:"distro"`
+		Fallback bool            `yaml:"fallback"`
 		Exact    []string        `yaml:"exact"`
 		Tests    map[string]Test `yaml:"tests"`
 		Must     []condition     `yaml:"must"`
@@ -187,7 +189,7 @@ func (c *Catalog) addTests(f file) error {
 
 func (c *Catalog) addSystems(f file) error {
 	for _, v := range f.Versions {
-		s := system{id: v.ID, name: v.Name, distro: f.Distro, version: v.Vars["version"], exact: f.Exact}
+		s := system{id: v.ID, name: v.Name, distro: f.Distro, version: v.Vars["version"], exact: f.Exact, fallback: f.Fallback}
 		if v.ID == "" || v.Name == "" || f.Distro == "" {
 			return fmt.Errorf("version %q: distro, id and name must be given", v.ID)
 		}

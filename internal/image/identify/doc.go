@@ -19,5 +19,6 @@
 //	versions:
 //	  - {id: debian12, name: Debian 12, vars: {version: "12"}}
 //
+// With fallback: true they only name the kind of a system that is not known.
 // A feature whose ${variable} a version does not have is left out for it.
 package identify

@@ -69,28 +69,44 @@ type Finding struct {
 
 // Match compares a testing vector with all systems.
 func (c *Catalog) Match(v Vector) Report {
-	all, out := c.rank(v)
 	r := Report{Status: Unsupported, Vector: v, Margin: 1}
-	if len(all) == 0 {
-		r.Why = []string{"no known system has what this disk has"}
+	all, out := c.rank(v)
+	if len(all) > 1 {
+		r.Margin = round(all[1].Distance - all[0].Distance)
+	}
+	r.Ranked = all[:min(ranked, len(all))]
+	if why := tooFar(all); why != "" {
+		r.Why = append(r.Why, why)
+		r.nameKind(c, v)
 		return r
 	}
 	best := all[0]
-	r.Ranked = all[:min(ranked, len(all))]
-	if len(all) > 1 {
-		r.Margin = round(all[1].Distance - best.Distance)
-	}
-	switch {
-	case best.matching < minEvidence:
-		r.Why = append(r.Why, fmt.Sprintf("too little speaks for any system: %s comes nearest, with evidence of weight %g of the %g needed", best.Name, best.matching, float64(minEvidence)))
-		return r
-	case best.Distance > maxDistance:
-		r.Why = append(r.Why, fmt.Sprintf("%s comes nearest, at a distance of %.2f: at most %.2f is taken", best.Name, best.Distance, maxDistance))
-		return r
-	}
 	r.ID, r.Name, r.Distro, r.Version = best.ID, best.Name, best.system.distro, best.system.exactly(v)
 	r.judge(best, all[1:], out)
 	return r
+}
+
+// tooFar says why not even the nearest system is taken.
+func tooFar(all []Candidate) string {
+	switch {
+	case len(all) == 0:
+		return "no known system has what this disk has"
+	case all[0].matching < minEvidence:
+		return fmt.Sprintf("too little speaks for any system: %s comes nearest, with evidence of weight %g of the %g needed", all[0].Name, all[0].matching, float64(minEvidence))
+	case all[0].Distance > maxDistance:
+		return fmt.Sprintf("%s comes nearest, at a distance of %.2f: at most %.2f is taken", all[0].Name, all[0].Distance, maxDistance)
+	}
+	return ""
+}
+
+// nameKind tells at least what kind of system it is.
+func (r *Report) nameKind(c *Catalog, v Vector) {
+	for i := range c.systems {
+		if s := &c.systems[i]; s.fallback && !s.lacks(v) && !s.forbidden(v) {
+			r.ID, r.Name, r.Distro = s.id, s.name, s.distro
+			return
+		}
+	}
 }
 
 // judge looks for reasons not to believe the best.
@@ -148,7 +164,7 @@ func contradict(best Candidate, others []Candidate) []string {
 func (c *Catalog) rank(v Vector) (all, out []Candidate) {
 	for i := range c.systems {
 		s := &c.systems[i]
-		if s.forbidden(v) {
+		if s.fallback || s.forbidden(v) {
 			continue
 		}
 		k := s.compare(v)

@@ -203,6 +203,8 @@ func TestUnknownIsUnsupported(t *testing.T) {
 	} {
 		if r := look(c, files); r.Status != identify.Unsupported || len(r.Why) == 0 {
 			t.Errorf("%s: %s %s, want unsupported", name, r.Status, r.ID)
+		} else if other := name == "other linux"; other != (r.ID == "linux2024") {
+			t.Errorf("%s is called %q", name, r.ID)
 		}
 	}
 }

@@ -90,6 +90,7 @@ func (s *inspection) run() error {
 	if len(roots) > 0 {
 		s.openRoot(roots)
 	}
+	s.openUSR()
 	s.identify()
 	switch {
 	case s.windows != nil:

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/disk"
 	"github.com/droveway/droveway/internal/image/filesystem"
 	"github.com/droveway/droveway/internal/image/filesystem/filesystemtest"
 	"github.com/droveway/droveway/internal/image/format"
@@ -175,6 +176,34 @@ func TestWindowsPreflight(t *testing.T) {
 	s.windowsFacts()
 	if want := (&WindowsDrivers{Block: true, Net: true}); *s.report.System.Windows != *want {
 		t.Errorf("drivers %+v, want %+v", s.report.System.Windows, want)
+	}
+}
+
+// volumeOf is an open filesystem that is not on a disk.
+type volumeOf struct{ files map[string]string }
+
+func (volumeOf) Info() filesystem.Info { return filesystem.Info{Kind: "ext2"} }
+
+func (v volumeOf) Root() (filesystem.Node, error) {
+	return filesystemtest.Memory{What: filesystemtest.FilesOf(v.files)}, nil
+}
+
+// TestFlatcar identifies a disk that never ran: its root is empty.
+func TestFlatcar(t *testing.T) {
+	parts := []disk.Part{{Name: "EFI-SYSTEM"}, {Name: "USR-A"}, {Name: "OEM"}, {Name: "ROOT"}}
+	s := &inspection{catalog: catalog(t), report: &Report{Disk: disk.Table{Kind: "gpt", Parts: parts}}}
+	s.volumes = []*volume{
+		{Volume: Volume{Name: "p2"}, part: &parts[1], found: volumeOf{map[string]string{"lib/os-release": osRelease("flatcar", "3815.2.0"), "share/flatcar/update.conf": "GROUP=stable\n"}}},
+		{Volume: Volume{Name: "p4"}, part: &parts[3], found: volumeOf{}},
+	}
+	if roots := s.findRoots(); len(roots) > 0 {
+		t.Errorf("roots %v", roots)
+	}
+	s.openUSR()
+	s.identify()
+	(&guest{id: "flatcar"}).expect(t, s.report.OS)
+	if s.report.OS.Version != "3815.2.0" {
+		t.Errorf("version %q", s.report.OS.Version)
 	}
 }
 

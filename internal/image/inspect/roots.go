@@ -119,6 +119,34 @@ func (s *inspection) openRoot(roots []root) {
 	}
 }
 
+// usrPartitions are those that CoreOS and its heirs mount at /usr without fstab;
+// their root is empty until the first boot.
+var usrPartitions = []string{"USR-A", "USR-B"}
+
+// openUSR makes a tree of such a partition, or adds it to the one that is there.
+func (s *inspection) openUSR() {
+	if s.tree != nil && (s.windows != nil || s.tree.Exists("/usr/lib/os-release")) {
+		return
+	}
+	for _, v := range s.volumes {
+		if v.part == nil || v.found == nil || !slices.Contains(usrPartitions, v.part.Name) {
+			continue
+		}
+		usr, err := v.found.Root()
+		if err != nil {
+			v.Problem = err.Error()
+			continue
+		}
+		if s.tree == nil {
+			s.tree = filesystem.NewTree(filesystem.Empty{}, false)
+			s.report.System.Root = "(made at the first boot)"
+		}
+		s.tree.Mount("/usr", usr, false)
+		v.Mount = "/usr"
+		return
+	}
+}
+
 // maxConfig is how much of a configuration file is read, in bytes.
 const maxConfig = 256 << 10
 
