@@ -67,12 +67,14 @@ type NIC struct {
 
 // MachineStatus is what is known.
 type MachineStatus struct {
-	State   MachineState `json:"state"`
-	Host    string       `json:"host,omitempty"`  // where it is, or was last
-	Token   uint64       `json:"token,omitempty"` // fencing token of its newest instance
-	Job     string       `json:"job,omitempty"`   // the job that holds it
-	Message string       `json:"message,omitempty"`
-	Since   time.Time    `json:"since,omitzero"`
+	State MachineState `json:"state"`
+	Host  string       `json:"host,omitempty"`  // where it is, or was last
+	Token uint64       `json:"token,omitempty"` // fencing token of its newest instance
+	Job   string       `json:"job,omitempty"`   // the job that holds it
+	// Reserved is the host that keeps room for it while that job moves it there.
+	Reserved string    `json:"reserved,omitempty"`
+	Message  string    `json:"message,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
 }
 
 // Limits of a machine. They catch slips of the keyboard, not capacity.

@@ -44,6 +44,19 @@ func (c *Client) MoveMachine(ctx context.Context, name string, m MoveRequest, r 
 	return c.start(ctx, call{method: http.MethodPost, path: []string{"v1", "machines", name, "move"}, in: m}, r)
 }
 
+// RestartMachine starts the job that restarts a machine; its result is a
+// RestartResult.
+func (c *Client) RestartMachine(ctx context.Context, name string, m RestartRequest, r Request) (droveway.Job, error) {
+	return c.start(ctx, call{method: http.MethodPost, path: []string{"v1", "machines", name, "restart"}, in: m}, r)
+}
+
+// PlanRestart tells what a restart would do, and changes nothing.
+func (c *Client) PlanRestart(ctx context.Context, name string, m RestartRequest) (RestartPlan, error) {
+	var out RestartPlan
+	err := c.run(ctx, call{method: http.MethodPost, path: []string{"v1", "machines", name, "restart", "plan"}, in: m}, &out)
+	return out, err
+}
+
 // PlanMove tells what a move would do, and changes nothing.
 func (c *Client) PlanMove(ctx context.Context, name string, m MoveRequest) (MovePlan, error) {
 	var out MovePlan

@@ -41,6 +41,32 @@ type MovePlan struct {
 	Steps     []string          `json:"steps"`
 }
 
+// RestartRequest asks for a restart.
+type RestartRequest struct {
+	To            string `json:"to,omitempty" doc:"Host to restart on; empty: the server chooses"`
+	Mode          string `json:"mode,omitempty" enum:"reboot,refresh" doc:"reboot (default): the guest boots anew; refresh: it goes on with its memory in a new instance"`
+	GraceSeconds  int64  `json:"grace_seconds,omitempty" minimum:"0" maximum:"3600" doc:"Time that the guest has to power down; 0: the server's default"`
+	WithinSeconds int64  `json:"within_seconds,omitempty" minimum:"0" maximum:"3600" doc:"Time that the guest has for a sign of life; 0: the server's default"`
+}
+
+// RestartPlan is what a restart would do.
+type RestartPlan struct {
+	Machine string            `json:"machine"`
+	Mode    string            `json:"mode"` // reboot, refresh or in-place
+	From    string            `json:"from"`
+	To      string            `json:"to"`
+	WhyNot  map[string]string `json:"why_not,omitempty"`
+	Steps   []string          `json:"steps"`
+}
+
+// RestartResult is the Result of a job of kind machine-restart.
+type RestartResult struct {
+	MoveResult
+	Mode      string    `json:"mode"`
+	Away      int64     `json:"downtime_ms"` // from the end of the guest until its sign of life
+	Confirmed time.Time `json:"confirmed"`
+}
+
 // MoveResult is the Result of a job of kind machine-move. Times are in
 // milliseconds.
 type MoveResult struct {

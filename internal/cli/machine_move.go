@@ -2,8 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +18,8 @@ const moveLong = `Move a running machine to another host.
 
 The machine runs at its new place as soon as its memory is there. Its disks
 follow in the background, while the old copy is kept current until the new one
-is whole and proved equal. Until the switch --abort takes a move back.`
+is whole and proved equal. Until then --abort takes a move back; after the switch
+the guest returns with its memory, and is not restarted.`
 
 func machineMove(a *app) *cobra.Command {
 	var f jobFlags
@@ -69,13 +68,7 @@ var planColumns = []column[client.MovePlan]{
 	{title: "other hosts", value: whyNot, wide: true},
 }
 
-func whyNot(p client.MovePlan) string {
-	var out []string
-	for _, h := range slices.Sorted(maps.Keys(p.WhyNot)) {
-		out = append(out, h+": "+p.WhyNot[h])
-	}
-	return strings.Join(out, "; ")
-}
+func whyNot(p client.MovePlan) string { return reasons(p.WhyNot) }
 
 // abort cancels the move that holds the machine.
 func (a *app) abort(r run, wait bool) error {

@@ -160,12 +160,13 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 	leases := lease.New(s.fleet.Stores.Leases, s.conn.JS)
 	hosts := host.NewClient(s.conn)
 	jobs := job.NewManager(job.ManagerConfig{
-		Jobs: s.fleet.Stores.Jobs, Leases: leases, Owner: "server", Publish: s.conn.Publish, Log: s.cfg.Log,
+		Jobs: s.fleet.Stores.Jobs, Leases: leases, Owner: "server", Publish: s.conn.Publish, Log: s.cfg.Log, Metrics: s.metrics,
+		Sole: s.cfg.NATS == "", // nobody else has the bus that lives in this process
 	})
 	machines := machine.New(machine.Config{
 		Fleet: s.fleet, Hosts: hosts, Conn: s.conn, Jobs: jobs, Leases: leases, Log: s.cfg.Log, Metrics: s.metrics,
 	})
-	moves := migrate.New(migrate.Config{Fleet: s.fleet, Hosts: hosts, Jobs: jobs, Log: s.cfg.Log})
+	moves := migrate.New(migrate.Config{Fleet: s.fleet, Hosts: hosts, Jobs: jobs, Events: s.conn, Log: s.cfg.Log})
 	for _, k := range append(machines.Kinds(), moves.Kinds()...) {
 		jobs.Register(k)
 	}

@@ -186,6 +186,7 @@ type Exported struct {
 type Probe struct {
 	Ref
 	Within time.Duration `json:"within"`
+	Boots  bool          `json:"boots,omitempty"` // the guest boots; otherwise it goes on
 }
 
 // TakeOver is an order to run with the disks of another host.

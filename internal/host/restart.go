@@ -31,22 +31,23 @@ func (a *Agent) leave(ctx context.Context, m *machine, s Stop, _ *task) (Exporte
 }
 
 // probe waits until the guest gives a sign of life: each of its network cards
-// answers for its address, or, if it has none, its console has said something.
+// answers for its address. A guest without one shows that it boots by what it
+// writes to its console; that it goes on, only its hypervisor can say.
 func (a *Agent) probe(ctx context.Context, m *machine, p Probe, t *task) (Observed, error) {
 	if err := m.must(verbProbe, RoleHome, RoleHydrating); err != nil {
 		return Observed{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.Within)
 	defer cancel()
-	if err := a.alive(ctx, m); err != nil {
-		return Observed{}, fmt.Errorf("machine %s gave no sign of life within %s: %w", m.name, p.Within, err)
+	if err := a.alive(ctx, m, p.Boots); err != nil {
+		return Observed{}, droveway.Errorf(droveway.Conflict, "machine %s gave no sign of life within %s: %w", m.name, p.Within, err)
 	}
 	return a.observe(ctx, m), nil
 }
 
-func (a *Agent) alive(ctx context.Context, m *machine) error {
+func (a *Agent) alive(ctx context.Context, m *machine, boots bool) error {
 	if a.cfg.Fabric == nil || len(m.rec.Instance.NICs) == 0 {
-		return a.speaks(ctx, m)
+		return a.runs(ctx, m, boots)
 	}
 	for _, c := range m.rec.Instance.NICs {
 		if err := a.cfg.Fabric.Probe(ctx, c.Network.VNI, c.MAC, c.Address.Addr()); err != nil {
@@ -58,13 +59,14 @@ func (a *Agent) alive(ctx context.Context, m *machine) error {
 
 const speakEvery = 50 * time.Millisecond
 
-// speaks waits for the guest to run and to have written to its console.
-func (a *Agent) speaks(ctx context.Context, m *machine) error {
+// runs waits for the guest to run and, if it boots, to have written to its
+// console.
+func (a *Agent) runs(ctx context.Context, m *machine, boots bool) error {
 	tick := time.NewTicker(speakEvery)
 	defer tick.Stop()
 	for {
 		c, err := a.console(ctx, Console{Machine: m.name})
-		if o := a.observe(ctx, m); err == nil && len(c.Data) > 0 && o.Instance == hypervisor.Running {
+		if o := a.observe(ctx, m); err == nil && (!boots || len(c.Data) > 0) && o.Instance == hypervisor.Running {
 			return nil
 		}
 		select {

@@ -31,6 +31,8 @@ type Machines interface {
 type Moves interface {
 	Plan(ctx context.Context, r migrate.Request) (migrate.Plan, error)
 	Start(ctx context.Context, r migrate.Request, requestID string) (droveway.Job, error)
+	PlanRestart(ctx context.Context, r migrate.RestartRequest) (migrate.RestartPlan, error)
+	Restart(ctx context.Context, r migrate.RestartRequest, requestID string) (droveway.Job, error)
 }
 
 // Jobs knows the jobs.
@@ -114,6 +116,7 @@ func (a *API) routes() {
 	a.hostRoutes()
 	a.imageRoutes()
 	a.machineRoutes()
+	a.restartRoutes()
 	a.networkRoutes()
 	a.jobRoutes()
 	a.eventRoutes()

@@ -130,13 +130,14 @@ func wantKind(t testing.TB, err error, kind droveway.Kind) {
 
 // systems stands in for the machines, moves, jobs and consoles.
 type systems struct {
-	fail  error // what every operation returns
-	key   string
-	made  droveway.Machine
-	grace time.Duration
-	move  migrate.Request
-	jobs  chan droveway.Job // what Watch sends
-	log   string            // of every console
+	fail    error // what every operation returns
+	key     string
+	made    droveway.Machine
+	grace   time.Duration
+	move    migrate.Request
+	restart migrate.RestartRequest
+	jobs    chan droveway.Job // what Watch sends
+	log     string            // of every console
 }
 
 func (s *systems) job(kind, key string) (droveway.Job, error) {
@@ -192,6 +193,15 @@ func (s moves) Start(_ context.Context, r migrate.Request, key string) (droveway
 
 func (s moves) Plan(_ context.Context, r migrate.Request) (migrate.Plan, error) {
 	return migrate.Plan{Machine: r.Machine, To: r.To}, s.fail
+}
+
+func (s moves) Restart(_ context.Context, r migrate.RestartRequest, key string) (droveway.Job, error) {
+	s.restart = r
+	return s.job(migrate.RestartKind, key)
+}
+
+func (s moves) PlanRestart(_ context.Context, r migrate.RestartRequest) (migrate.RestartPlan, error) {
+	return migrate.RestartPlan{Machine: r.Machine, Mode: r.Mode, To: r.To}, s.fail
 }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
+	"github.com/droveway/droveway/internal/migrate"
 )
 
 // disk is a raw image: it has the mark of a boot sector.
@@ -207,6 +208,16 @@ func TestMachineOperationsReachTheSystems(t *testing.T) {
 	must(t, err)
 	if plan.To != "b" {
 		t.Errorf("plan %+v", plan)
+	}
+	_, err = w.admin.RestartMachine(ctx, "m", client.RestartRequest{Mode: "refresh", GraceSeconds: 7}, "")
+	must(t, err)
+	if r := w.systems.restart; r.Machine != "m" || r.Mode != migrate.Refresh || r.Grace.Seconds() != 7 {
+		t.Errorf("restarted %+v", r)
+	}
+	restart, err := w.admin.PlanRestart(ctx, "m", client.RestartRequest{To: "b"})
+	must(t, err)
+	if restart.To != "b" {
+		t.Errorf("plan %+v", restart)
 	}
 	_, err = w.admin.StartMachine(ctx, "m", "")
 	must(t, err)

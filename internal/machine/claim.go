@@ -41,7 +41,7 @@ func Claim(ctx context.Context, f *fleet.Fleet, machine, job string) (droveway.M
 // Unclaim ends a claim. It does nothing if the job does not have the machine, or
 // the machine is gone.
 func Unclaim(ctx context.Context, f *fleet.Fleet, machine, job string) error {
-	return whileHeld(ctx, f, machine, job, func(m *droveway.Machine) { m.Status.Job = "" })
+	return whileHeld(ctx, f, machine, job, func(m *droveway.Machine) { m.Status.Job, m.Status.Reserved = "", "" })
 }
 
 // checkFree refuses a machine that belongs to a job: Conflict, with its name.

@@ -73,14 +73,23 @@ func need(m *droveway.Machine, machines []droveway.Machine) place.Need {
 		if other.Name == m.Name || other.Status.Host == "" {
 			continue
 		}
-		u := n.Used[other.Status.Host]
-		u.MemoryMiB += other.Spec.MemoryMiB
-		if other.Status.State == droveway.MachinePlaced {
-			u.DiskMiB += diskMiB(other) // its volumes are not made yet
+		use(n.Used, other.Status.Host, other, other.Status.State == droveway.MachinePlaced)
+		if to := other.Status.Reserved; to != "" && to != other.Status.Host {
+			use(n.Used, to, other, true)
 		}
-		n.Used[other.Status.Host] = u
 	}
 	return n
+}
+
+// use counts what a machine takes of a host; its disks only if they are not made
+// yet, for those that are the host's free room does not have.
+func use(used map[string]place.Usage, host string, m *droveway.Machine, disks bool) {
+	u := used[host]
+	u.MemoryMiB += m.Spec.MemoryMiB
+	if disks {
+		u.DiskMiB += diskMiB(m)
+	}
+	used[host] = u
 }
 
 func diskMiB(m *droveway.Machine) (sum int64) {

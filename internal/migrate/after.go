@@ -36,10 +36,12 @@ func (m *Moves) hydrate(ctx context.Context, r *run) error {
 // release removes the source's copy, which nothing needs any more.
 func (m *Moves) release(ctx context.Context, r *run) error {
 	s := r.State
-	if _, err := m.cfg.Hosts.Release(ctx, s.From, s.source()); err != nil {
-		return err
+	if s.From != s.To {
+		if _, err := m.cfg.Hosts.Release(ctx, s.From, s.source()); err != nil {
+			return err
+		}
+		live(r, s.To, "the only copy is there")
 	}
-	live(r, s.To, "the only copy is there")
 	return machine.Unclaim(ctx, m.cfg.Fleet, s.Target.Machine, r.Job)
 }
 

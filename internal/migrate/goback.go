@@ -6,7 +6,6 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/job"
 	"github.com/droveway/droveway/internal/host"
-	"github.com/droveway/droveway/internal/hypervisor"
 	"github.com/droveway/droveway/internal/machine"
 )
 
@@ -81,21 +80,15 @@ func (m *Moves) sendBack(ctx context.Context, r *run) error {
 	if _, err := m.cfg.Hosts.Send(ctx, s.To, host.Send{Ref: s.target(), To: w.Address, Peer: s.From}); err != nil {
 		return err
 	}
-	for {
-		p, err := m.cfg.Hosts.Await(ctx, s.To, s.target())
-		if err != nil {
-			return err
-		}
-		switch p.State {
-		case hypervisor.Held, hypervisor.Sent:
-			_, err := m.cfg.Hosts.GiveBack(ctx, s.To, s.target())
-			return err
-		case hypervisor.Sending:
-			r.Progress(droveway.Progress{Done: p.Total - p.Remaining, Total: p.Total, Rate: p.Rate, Remaining: remaining(p.Remaining, p.Rate)})
-		default:
-			return droveway.Errorf(droveway.Unavailable, "the memory did not reach host %s: %s", s.From, p.Error)
-		}
+	p, err := m.held(ctx, r, s.To, s.target())
+	if err != nil {
+		return err
 	}
+	if p.Error != "" {
+		return droveway.Errorf(droveway.Unavailable, "the memory did not reach host %s: %s", s.From, p.Error)
+	}
+	_, err = m.cfg.Hosts.GiveBack(ctx, s.To, s.target())
+	return err
 }
 
 // backHome ends a move whose guest runs on the source again.

@@ -22,6 +22,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/job"
@@ -37,17 +39,26 @@ const Kind = "machine-move"
 
 // Config is what moves need.
 type Config struct {
-	Fleet *fleet.Fleet
-	Hosts *host.Client
-	Jobs  *job.Manager
-	Log   *slog.Logger
+	Fleet  *fleet.Fleet
+	Hosts  *host.Client
+	Jobs   *job.Manager
+	Events Publisher
+	Log    *slog.Logger
+}
+
+// Publisher publishes events. bus.Conn is one.
+type Publisher interface {
+	Publish(ctx context.Context, e droveway.Event) error
 }
 
 // Moves moves machines.
-type Moves struct{ cfg Config }
+type Moves struct {
+	cfg     Config
+	placing sync.Mutex // held from the choice of a host until the room there is reserved
+}
 
 // New makes it.
-func New(cfg Config) *Moves { return &Moves{cfg} }
+func New(cfg Config) *Moves { return &Moves{cfg: cfg} }
 
 // Request is a move that somebody wants.
 type Request struct {
@@ -78,6 +89,11 @@ type Result struct {
 	Equal            bool   `json:"equal"`
 	Live             string `json:"live"` // the host whose copy is the machine
 	Why              string `json:"why"`  // how that is known
+
+	// Of a restart:
+	Mode      Mode      `json:"mode,omitempty"`
+	Downtime  int64     `json:"downtime_ms,omitempty"` // from the end of the guest until its sign of life
+	Confirmed time.Time `json:"confirmed,omitzero"`
 }
 
 // Plan checks a move and says what it would do.
@@ -145,7 +161,7 @@ func (m *Moves) Start(ctx context.Context, r Request, requestID string) (drovewa
 
 // Kinds is the kinds of job that this package runs.
 func (m *Moves) Kinds() []job.Kind {
-	return []job.Kind{job.Define(Kind, m.define)}
+	return []job.Kind{job.Define(Kind, m.define), job.Define(RestartKind, m.defineRestart)}
 }
 
 // state is what the steps of a move hand on; it survives a kill of the server.
@@ -157,6 +173,7 @@ type state struct {
 	Memory   string        `json:"memory"`   // where the target waits for memory
 	Disks    string        `json:"disks"`    // where the source serves its disks
 	Begun    int64         `json:"begun"`    // Unix ms of the request
+	Away     int64         `json:"away"`     // Unix ms at which a restart began to end the guest
 	Switched int64         `json:"switched"` // Unix ms at which the guest ran on the target
 	BackAt   uint64        `json:"back_at"`  // token of the instance that came back to the source
 	Result   Result        `json:"result"`

@@ -22,22 +22,29 @@ func (m *Moves) define(args json.RawMessage) ([]job.Step[state], error) {
 }
 
 func (m *Moves) steps(req Request) []job.Step[state] {
+	choose := func(ctx context.Context, mc *droveway.Machine) (string, error) {
+		to, _, err := m.target(ctx, mc, req.To)
+		return to, err
+	}
 	return []job.Step[state]{
-		{Name: "claim", Do: m.claim(req), Undo: m.unclaim(req)},
-		{Name: "reserve", Do: m.reserve, Undo: m.discard},
+		{Name: "claim", Do: m.claim(req.Machine, choose), Undo: m.unclaim(req.Machine)},
+		{Name: "reserve", Do: m.reserve(false), Undo: m.discard},
 		{Name: "prepare", Do: m.prepare, Undo: m.unprepare},
-		{Name: "memory", Do: m.memory(req), Undo: m.unprepare},
-		{Name: "switchover", Do: m.switchover(req), Point: true},
+		{Name: "memory", Do: m.memory, Undo: m.unprepare},
+		{Name: "switchover", Do: m.switchover(req.Rate), Point: true},
 		{Name: "hydrate", Do: m.turning(m.hydrate), Turns: true},
 		{Name: "prove", Do: m.turning(m.prove), Turns: true},
 		{Name: "release", Do: m.release},
 	}
 }
 
+// chooser decides where a machine goes.
+type chooser func(context.Context, *droveway.Machine) (host string, err error)
+
 // claim makes the machine this job's own, and decides where it goes.
-func (m *Moves) claim(req Request) func(context.Context, *run) error {
+func (m *Moves) claim(name string, choose chooser) func(context.Context, *run) error {
 	return func(ctx context.Context, r *run) error {
-		mc, err := machine.Claim(ctx, m.cfg.Fleet, req.Machine, r.Job)
+		mc, err := machine.Claim(ctx, m.cfg.Fleet, name, r.Job)
 		if err != nil {
 			return err
 		}
@@ -45,7 +52,7 @@ func (m *Moves) claim(req Request) func(context.Context, *run) error {
 		if s.From != "" {
 			return nil // a repetition
 		}
-		to, _, err := m.target(ctx, &mc, req.To)
+		to, err := m.reserveRoom(ctx, &mc, choose)
 		if err != nil {
 			return err
 		}
@@ -61,15 +68,34 @@ func (m *Moves) claim(req Request) func(context.Context, *run) error {
 	}
 }
 
-func (m *Moves) unclaim(req Request) func(context.Context, *run) error {
+// reserveRoom chooses a host and notes it, so that of several moves that choose
+// at the same time none counts on the room of another.
+func (m *Moves) reserveRoom(ctx context.Context, mc *droveway.Machine, choose chooser) (to string, err error) {
+	m.placing.Lock()
+	defer m.placing.Unlock()
+	if to, err = choose(ctx, mc); err != nil {
+		return "", err
+	}
+	_, err = m.cfg.Fleet.Machines.Update(ctx, mc.Name, func(mc *droveway.Machine) error {
+		mc.Status.Reserved = to
+		return nil
+	})
+	return to, err
+}
+
+func (m *Moves) unclaim(name string) func(context.Context, *run) error {
 	return func(ctx context.Context, r *run) error {
-		return machine.Unclaim(ctx, m.cfg.Fleet, req.Machine, r.Job)
+		return machine.Unclaim(ctx, m.cfg.Fleet, name, r.Job)
 	}
 }
 
 // reserve checks that the guest runs where it should and makes room on the
 // target.
-func (m *Moves) reserve(ctx context.Context, r *run) error {
+func (m *Moves) reserve(boots bool) func(context.Context, *run) error {
+	return func(ctx context.Context, r *run) error { return m.reserveOn(ctx, r, boots) }
+}
+
+func (m *Moves) reserveOn(ctx context.Context, r *run, boots bool) error {
 	s := r.State
 	o, err := m.cfg.Hosts.Show(ctx, s.From, s.Source.Machine)
 	if err != nil {
@@ -78,7 +104,7 @@ func (m *Moves) reserve(ctx context.Context, r *run) error {
 	if o.Role != host.RoleHome || o.Instance != hypervisor.Running {
 		return job.Permanent(droveway.Errorf(droveway.Conflict, "machine %s is %s and its guest %s on host %s: only a running guest moves live", s.Source.Machine, o.Role, o.Instance, s.From))
 	}
-	res, err := m.cfg.Hosts.Reserve(ctx, s.To, host.Reserve{Instance: s.Target, Peer: s.From})
+	res, err := m.cfg.Hosts.Reserve(ctx, s.To, host.Reserve{Instance: s.Target, Peer: s.From, Boots: boots})
 	if err != nil {
 		return err
 	}
@@ -112,26 +138,34 @@ func (m *Moves) unprepare(ctx context.Context, r *run) error {
 
 // memory sends the guest's memory until only the last of it remains, which is
 // held back.
-func (m *Moves) memory(req Request) func(context.Context, *run) error {
-	return func(ctx context.Context, r *run) error {
-		s := r.State
-		if _, err := m.cfg.Hosts.Send(ctx, s.From, host.Send{Ref: s.source(), To: s.Memory, Peer: s.To}); err != nil {
-			return err
+func (m *Moves) memory(ctx context.Context, r *run) error {
+	s := r.State
+	if _, err := m.cfg.Hosts.Send(ctx, s.From, host.Send{Ref: s.source(), To: s.Memory, Peer: s.To}); err != nil {
+		return err
+	}
+	p, err := m.held(ctx, r, s.From, s.source())
+	if err == nil && p.Error != "" {
+		return job.Permanent(droveway.Errorf(droveway.Unavailable, "the memory of machine %s did not reach host %s: %s", s.Source.Machine, s.To, p.Error))
+	}
+	return err
+}
+
+// held waits until memory that a host sends is held back. If that fails the
+// progress it returns has the error.
+func (m *Moves) held(ctx context.Context, r *run, from string, ref host.Ref) (hypervisor.MemoryProgress, error) {
+	for {
+		p, err := m.cfg.Hosts.Await(ctx, from, ref)
+		if err != nil || p.State == hypervisor.Held || p.State == hypervisor.Sent {
+			p.Error = ""
+			return p, err
 		}
-		for {
-			p, err := m.cfg.Hosts.Await(ctx, s.From, s.source())
-			if err != nil {
-				return err
+		if p.State != hypervisor.Sending {
+			if p.Error == "" {
+				p.Error = "it stopped sending"
 			}
-			switch p.State {
-			case hypervisor.Held, hypervisor.Sent:
-				return nil
-			case hypervisor.Sending:
-				r.Progress(droveway.Progress{Done: p.Total - p.Remaining, Total: p.Total, Rate: p.Rate, Remaining: remaining(p.Remaining, p.Rate)})
-			default:
-				return job.Permanent(droveway.Errorf(droveway.Unavailable, "the memory of machine %s did not reach host %s: %s", req.Machine, s.To, p.Error))
-			}
+			return p, nil
 		}
+		r.Progress(droveway.Progress{Done: p.Total - p.Remaining, Total: p.Total, Rate: p.Rate, Remaining: remaining(p.Remaining, p.Rate)})
 	}
 }
 
@@ -144,7 +178,7 @@ func remaining(left, rate int64) int64 {
 
 // switchover ends the guest on the source and lets it run on the target. What
 // was done before an interruption it finds out from the hosts.
-func (m *Moves) switchover(req Request) func(context.Context, *run) error {
+func (m *Moves) switchover(rate int64) func(context.Context, *run) error {
 	return func(ctx context.Context, r *run) error {
 		s := r.State
 		e, err := m.handover(ctx, r)
@@ -154,18 +188,24 @@ func (m *Moves) switchover(req Request) func(context.Context, *run) error {
 		if e.Address != "" {
 			s.Disks, s.Result.QEMUDowntime = e.Address, max(s.Result.QEMUDowntime, e.Downtime.Milliseconds())
 		}
-		o, err := m.cfg.Hosts.TakeOver(ctx, s.To, host.TakeOver{Ref: s.target(), Address: s.Disks, Peer: s.From, Rate: req.Rate})
-		if droveway.Is(err, droveway.Conflict) {
-			return m.comeBack(ctx, r, "the target's instance died at the switchover")
-		}
-		if err != nil {
-			return m.unlessLost(ctx, r, err)
-		}
-		s.Switched = o.At.UnixMilli()
-		s.Result.RequestToRunning = time.Now().UnixMilli() - s.Begun
-		live(r, s.To, "the guest runs there; host %s keeps a current copy of its disks", s.From)
-		return m.settleOn(ctx, s.Target.Machine, s.To, s.Target.Token)
+		return m.takeOver(ctx, r, rate)
 	}
+}
+
+// takeOver lets the guest run on the target, and notes that it does.
+func (m *Moves) takeOver(ctx context.Context, r *run, rate int64) error {
+	s := r.State
+	o, err := m.cfg.Hosts.TakeOver(ctx, s.To, host.TakeOver{Ref: s.target(), Address: s.Disks, Peer: s.From, Rate: rate})
+	if droveway.Is(err, droveway.Conflict) {
+		return m.comeBack(ctx, r, "the target's instance died at the switchover")
+	}
+	if err != nil {
+		return m.unlessLost(ctx, r, err)
+	}
+	s.Switched = o.At.UnixMilli()
+	s.Result.RequestToRunning = time.Now().UnixMilli() - s.Begun
+	live(r, s.To, "the guest runs there; host %s keeps a current copy of its disks", s.From)
+	return m.settleOn(ctx, s.Target.Machine, s.To, s.Target.Token)
 }
 
 // handover gets the source's word that the guest does not run there any more.

@@ -61,11 +61,12 @@ func startBus(t *testing.T) *bus.Conn {
 // world is two hosts with real agents over the driver in memory, and a machine
 // that runs on the first.
 type world struct {
-	t     *testing.T
-	conn  *bus.Conn
-	fleet *fleet.Fleet
-	hosts [2]*node
-	moves *Moves
+	t      *testing.T
+	conn   *bus.Conn
+	fleet  *fleet.Fleet
+	hosts  [2]*node
+	moves  *Moves
+	events events
 }
 
 // node is a host of a world.
@@ -88,7 +89,7 @@ func newWorld(t *testing.T, conn *bus.Conn) *world {
 			Status: droveway.HostStatus{State: droveway.HostReady, Address: "127.0.0.1", CPUs: 8, MemoryMiB: 4096, DiskFreeMiB: 4096},
 		}))
 	}
-	w.moves = New(Config{Fleet: w.fleet, Hosts: host.NewClient(conn), Log: slog.New(slog.DiscardHandler)})
+	w.moves = New(Config{Fleet: w.fleet, Hosts: host.NewClient(conn), Events: &w.events, Log: slog.New(slog.DiscardHandler)})
 	w.start()
 	return w
 }
@@ -266,4 +267,12 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// events keeps what is published.
+type events struct{ all []droveway.Event }
+
+func (s *events) Publish(_ context.Context, e droveway.Event) error {
+	s.all = append(s.all, e)
+	return nil
 }
