@@ -143,15 +143,22 @@ func (t *trial) analyse(reports []discover.Report) {
 		t.result.Events += len(rep.Connections)
 	}
 	t.apply(t.joiner.Advance(t.now))
+	if t.now.Sub(discovertest.Start)%time.Minute == 0 {
+		t.age()
+	}
+	t.graph.Changes()
+	t.result.spent(start, cpu)
+	t.result.PeakMiB = max(t.result.PeakMiB, heap())
+}
+
+// age lets edges get old, which the product does every minute too.
+func (t *trial) age() {
 	for _, h := range t.fleet.hosts {
 		if c, ok := t.joiner.Coverage(h.Name); ok {
 			t.graph.Watch(c)
 		}
 	}
 	t.graph.Advance(t.now)
-	t.graph.Changes()
-	t.result.spent(start, cpu)
-	t.result.PeakMiB = max(t.result.PeakMiB, heap())
 }
 
 func (t *trial) apply(all []discover.Finding) {

@@ -161,7 +161,9 @@ const growth = 2.5
 func (r *report) judge() {
 	small, large, timing, patterns := r.Results[1], r.Results[3], r.Results[4], r.Results[5]
 	for _, x := range []result{large, timing} {
-		r.least(fmt.Sprintf("%s, %d hosts: analysis, s", x.Name, x.Hosts), x.Seconds, 60, true)
+		// The time of processors, not that on the wall: it is no less on an idle
+		// machine, and the same on a busy one.
+		r.least(fmt.Sprintf("%s, %d hosts: analysis, s of processors", x.Name, x.Hosts), x.Processor, 60, true)
 		r.least(fmt.Sprintf("%s, %d hosts: memory, MiB", x.Name, x.Hosts), x.PeakMiB, 1024, true)
 	}
 	r.least("cost of an event, largest fleet by smallest", large.PerEvent/small.PerEvent, growth, true)

@@ -29,7 +29,7 @@ func (j *Joiner) expire() {
 	window := j.now - int64(j.limits.Window)
 	silent := j.now - 3*int64(Repeat)
 	for _, h := range j.byID {
-		h.pending.expire(window, j.forget)
+		j.forgetPending(h, window)
 		h.open.expire(silent, nil)
 	}
 	j.hearings.expire(j.now-int64(24*time.Hour), nil)

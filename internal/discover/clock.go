@@ -50,7 +50,7 @@ func (s *samples) median() int64 {
 // The widths within which a difference of clocks is known.
 const (
 	fineWidth   = 12 * time.Millisecond
-	coarseWidth = 400 * time.Millisecond
+	coarseWidth = 250 * time.Millisecond
 )
 
 func newClocks() *clocks { return &clocks{pairs: map[[2]uint32]*samples{}} }

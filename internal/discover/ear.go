@@ -11,9 +11,11 @@ import (
 // the second in which they opened and by how long they lasted, so that those
 // like a given one are found in constant time.
 type ear struct {
-	slabs map[int64]*slab // by our second
+	slabs map[int64]*slab // by our time, in slabs
 	size  int
 }
+
+const slabTime = int64(500 * time.Millisecond)
 
 // maxSounds bounds the ear of the whole fleet: 256 MiB.
 const maxSounds = 16 << 20
@@ -53,15 +55,15 @@ func (j *Joiner) unmatched(cn *conn, c *Connection) {
 }
 
 func (j *Joiner) hear(cn *conn, hold time.Duration) {
-	at := j.clocks.ours(cn.host.index, cn.opened)
+	at := j.clocks.ours(cn.host().index, cn.opened)
 	if at < j.now-int64(j.limits.Window) || at > j.now+int64(time.Minute) {
 		return // of no use any more, or a clock gone mad
 	}
-	if j.ear.size >= maxSounds || cn.host.heard.spill(j.now, j.limits.Heard, j.limits.Window) {
-		cn.host.seen.Lost++
+	if j.ear.size >= maxSounds || cn.host().heard.spill(j.now, j.limits.Heard, j.limits.Window) {
+		cn.host().seen.Lost++
 		return
 	}
-	k := at / int64(time.Second)
+	k := at / slabTime
 	s := j.ear.slabs[k]
 	if s == nil {
 		s = &slab{}
@@ -76,7 +78,7 @@ func (j *Joiner) hear(cn *conn, hold time.Duration) {
 // drop forgets what is older than our time at.
 func (e *ear) drop(at int64, streams []*stream) {
 	for k, s := range e.slabs {
-		if (k+1)*int64(time.Second) >= at {
+		if (k+1)*slabTime >= at {
 			continue
 		}
 		for _, x := range s.sounds {
@@ -90,9 +92,8 @@ func (e *ear) drop(at int64, streams []*stream) {
 // listen calls fn for each sound within the width around our time at that lasted
 // as long as a span, within a tolerance.
 func (e *ear) listen(at int64, width time.Duration, hold, tolerance int64, fn func(*sound)) {
-	second := int64(time.Second)
 	low, high := micro(hold-tolerance), micro(hold+tolerance)
-	for k := (at - int64(width)) / second; k <= (at+int64(width))/second; k++ {
+	for k := (at - int64(width)) / slabTime; k <= (at+int64(width))/slabTime; k++ {
 		s := e.slabs[k]
 		if s == nil {
 			continue
@@ -114,35 +115,51 @@ func (s *slab) sort() {
 	}
 }
 
-// lead remembers for one client how far the clocks of servers are ahead.
+// lead remembers for one client how far the clocks of servers are ahead. There is
+// one at a time.
 type lead struct {
 	j      *Joiner
 	client uint32
-	known  map[uint32]leadOf
+	known  []leadOf // by server
+	epoch  uint32
 }
 
-type leadOf struct{ ahead, width int64 }
+type leadOf struct {
+	ahead, width int64
+	epoch        uint32 // of what it is known for
+}
 
-func (j *Joiner) lead(client uint32) *lead { return &lead{j, client, map[uint32]leadOf{}} }
+func (j *Joiner) lead(client uint32) *lead {
+	l := &j.leads
+	l.j, l.client = j, client
+	l.epoch++
+	for len(l.known) < len(j.byID) {
+		l.known = append(l.known, leadOf{})
+	}
+	return l
+}
+
+func (l *lead) of(server uint32) *leadOf {
+	k := &l.known[server]
+	if k.epoch != l.epoch {
+		ahead, width := l.j.clocks.ahead(l.client, server)
+		*k = leadOf{int64(ahead), int64(width), l.epoch}
+	}
+	return k
+}
 
 // offset is how much later a server heard a connection than the client opened
 // it, by the clocks as we know them, and whether that can be the same connection.
 func (l *lead) offset(s *sound, opened int64) (offset, width int64, ok bool) {
-	h := l.j.streams[s.stream].host.index
-	k, known := l.known[h]
-	if !known {
-		ahead, width := l.j.clocks.ahead(l.client, h)
-		k = leadOf{int64(ahead), int64(width)}
-		l.known[h] = k
-	}
+	k := l.of(l.j.streams[s.stream].host.index)
 	offset = s.opened - opened - k.ahead
 	return offset, k.width, abs(offset) <= k.width
 }
 
 // learn tells the clocks what an offset that proved right says.
 func (l *lead) learn(server uint32, offset int64) {
-	l.j.clocks.matched(l.client, server, 0, l.known[server].ahead+offset)
+	l.j.clocks.matched(l.client, server, 0, l.of(server).ahead+offset)
 }
 
 // Where to look for a sound: the coarse time of both ends may be wrong by this.
-const earshot = coarseWidth + 200*time.Millisecond
+const earshot = coarseWidth + 100*time.Millisecond

@@ -15,7 +15,7 @@ type host struct {
 	processes map[int]Service
 	listeners map[listenerKey]int // process
 	open      *recent[connKey, *conn]
-	pending   *recent[pendingKey, *conn]
+	pending   *waiting
 	flows     map[flowKey]*flow
 	streams   map[streamKey]*stream
 	heard     bucket

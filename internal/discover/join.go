@@ -20,12 +20,13 @@ type Joiner struct {
 	byID   []*host
 	clocks *clocks
 
-	outs, ins map[pendingKey]*conn
+	outs, ins map[uint64]*conn // by sequence numbers: their other end is to come
 	wires     wires
 	relations map[relationKey]*relation
 	streams   []*stream // by id
 	free      []uint32  // ids
 	ear       ear
+	leads     lead
 	patterns  map[string]*emitted
 	hearings  *recent[memberKey, hearing]
 	timings   []timingDue
@@ -37,26 +38,9 @@ type Joiner struct {
 	swept    int64
 }
 
-// conn is a connection that may still change: open, or its other end unseen.
-type conn struct {
-	host     *host
-	flow     *flow
-	stream   *stream
-	isn      uint64
-	opened   int64 // by the host's clock; 0: not known
-	relation *relation
-	evidence Evidence
-}
-
 type connKey struct {
 	life *life
 	id   string
-}
-
-// A pair of sequence numbers says nothing about the protocol, so only TCP has one.
-type pendingKey struct {
-	isn      uint64
-	outbound bool
 }
 
 // New makes a joiner that knows nothing.
@@ -65,8 +49,8 @@ func New(l Limits) *Joiner {
 		limits:    l.filled(),
 		hosts:     map[string]*host{},
 		clocks:    newClocks(),
-		outs:      map[pendingKey]*conn{},
-		ins:       map[pendingKey]*conn{},
+		outs:      map[uint64]*conn{},
+		ins:       map[uint64]*conn{},
 		wires:     newWires(),
 		relations: map[relationKey]*relation{},
 		ear:       ear{slabs: map[int64]*slab{}},
@@ -108,7 +92,7 @@ func (j *Joiner) host(name string) *host {
 		processes: map[int]Service{},
 		listeners: map[listenerKey]int{},
 		open:      newRecent[connKey, *conn](j.limits.Open),
-		pending:   newRecent[pendingKey, *conn](j.limits.Pending),
+		pending:   newWaiting(),
 		flows:     map[flowKey]*flow{},
 		streams:   map[streamKey]*stream{},
 	}
@@ -174,7 +158,7 @@ func (j *Joiner) connection(h *host, l *life, c *Connection) {
 // begin opens an account for one end of a connection; nil if the host has too
 // many accounts.
 func (j *Joiner) begin(h *host, c *Connection) *conn {
-	cn := &conn{host: h}
+	cn := &conn{}
 	if c.Direction == Outbound {
 		cn.flow = j.flow(h, c.Protocol, c.PID, c.Remote, c.Local.Addr())
 	} else {
@@ -197,36 +181,5 @@ func (j *Joiner) join(cn *conn, c *Connection) {
 	}
 	if cn.relation == nil {
 		j.joinWire(cn, c)
-	}
-}
-
-// joinISN joins the ends that saw the same pair of sequence numbers. An end
-// that waits in vain is forgotten with its host's oldest.
-func (j *Joiner) joinISN(cn *conn) {
-	mine := pendingKey{cn.isn, cn.flow != nil}
-	theirs := pendingKey{cn.isn, !mine.outbound}
-	other := j.side(theirs)[theirs]
-	if other == nil {
-		j.side(mine)[mine] = cn
-		cn.host.pending.put(mine, cn, j.now, j.forget)
-		return
-	}
-	delete(j.side(theirs), theirs)
-	other.host.pending.remove(theirs)
-	if other.relation == nil {
-		j.match(cn, other, ISN)
-	}
-}
-
-func (j *Joiner) side(k pendingKey) map[pendingKey]*conn {
-	if k.outbound {
-		return j.outs
-	}
-	return j.ins
-}
-
-func (j *Joiner) forget(k pendingKey, cn *conn) {
-	if m := j.side(k); m[k] == cn {
-		delete(m, k)
 	}
 }

@@ -39,10 +39,10 @@ func (j *Joiner) match(a, b *conn, e Evidence) {
 	b.stream.matched++
 	at := j.now
 	if a.opened != 0 {
-		at = min(at, j.clocks.ours(a.host.index, a.opened))
+		at = min(at, j.clocks.ours(a.host().index, a.opened))
 	}
 	if e == ISN && a.opened != 0 && b.opened != 0 {
-		j.clocks.matched(a.host.index, b.host.index, a.opened, b.opened)
+		j.clocks.matched(a.host().index, b.host().index, a.opened, b.opened)
 	}
 	j.saw(r, e, 1, 1, at)
 }
@@ -92,7 +92,7 @@ func (j *Joiner) saw(r *relation, e Evidence, count int, score float64, at int64
 func (j *Joiner) touch(cn *conn, c *Connection) {
 	at := j.now
 	if !c.Closed.IsZero() {
-		at = min(at, j.clocks.ours(cn.host.index, c.Closed.UnixNano()))
+		at = min(at, j.clocks.ours(cn.host().index, c.Closed.UnixNano()))
 	}
 	j.saw(cn.relation, cn.evidence, 0, 0, at)
 }

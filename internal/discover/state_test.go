@@ -173,7 +173,7 @@ func TestEverythingIsForgotten(t *testing.T) {
 	}
 	left := len(j.relations) + len(j.outs) + len(j.ins) + len(j.reviews) + len(j.timings) + len(j.ear.slabs) + j.ear.size + len(j.wires.outs.entries)
 	for _, h := range j.byID {
-		left += len(h.flows) + len(h.streams) + len(h.open.entries) + len(h.pending.entries)
+		left += len(h.flows) + len(h.streams) + len(h.open.entries) + h.pending.size
 	}
 	if left != 0 {
 		t.Errorf("%d things are left", left)

@@ -76,8 +76,8 @@ func (j *Joiner) joinWire(cn *conn, c *Connection) {
 			return
 		}
 	}
-	if cn.host.wired.spill(j.now, wiresOfHost, j.limits.Grace) {
-		cn.host.seen.Lost++
+	if cn.host().wired.spill(j.now, wiresOfHost, j.limits.Grace) {
+		cn.host().seen.Lost++
 		return
 	}
 	remember(side, w, cn, j.now)
@@ -153,7 +153,7 @@ func (j *Joiner) simultaneous(out, in *conn) bool {
 	if out.opened == 0 || in.opened == 0 {
 		return false
 	}
-	ahead, width := j.clocks.ahead(out.host.index, in.host.index)
+	ahead, width := j.clocks.ahead(out.host().index, in.host().index)
 	return abs(in.opened-out.opened-int64(ahead)) <= int64(width)
 }
 
