@@ -62,7 +62,7 @@ type Entry struct {
 }
 
 // MaxEntries is how much of a directory is looked at.
-const MaxEntries = 200_000
+const MaxEntries = 100_000
 
 // Broken makes the error for a filesystem that contradicts itself.
 func Broken(format string, args ...any) error {

@@ -16,7 +16,7 @@ const (
 	maxLinks    = 40 // as in Linux
 	maxDepth    = 128
 	maxTarget   = 4096
-	maxCached   = 1_000_000 // names
+	maxCached   = 200_000 // names: some 30 MiB
 	maxOpenDirs = 2000
 )
 

@@ -9,6 +9,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/bzip2"
+	"encoding/binary"
 	"errors"
 	"io"
 	"path"
@@ -17,8 +18,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
+	"github.com/xi2/xz"
 
 	"github.com/droveway/droveway"
 )
@@ -28,8 +29,9 @@ const (
 	maxUnpacked = 1 << 30 // bytes
 	maxFiles    = 200_000
 	maxArchives = 16
-	maxWindow   = 128 << 20 // of zstd: mkinitcpio and dracut use up to that
-	maxDict     = 64 << 20  // of xz and lzma
+	maxWindow   = 32 << 20 // of zstd; its levels 1 to 19 use 8 MiB at most
+	maxDict     = 32 << 20 // of xz and lzma; its levels 1 to 8 use no more
+	lzmaHead    = 5
 )
 
 // Summary is what was found.
@@ -80,7 +82,7 @@ func (s *scan) archives(r *bufio.Reader) error {
 		if err := s.inside(unpacked); err != nil {
 			return err
 		}
-		if name != "gzip" {
+		if name != "gzip" && name != "zstd" {
 			// The others read ahead: what follows them cannot be found.
 			return nil
 		}
@@ -94,7 +96,10 @@ func (s *scan) inside(unpacked io.ReadCloser) error {
 	r := bufio.NewReaderSize(unpacked, 64<<10)
 	for {
 		head, err := skipZeros(r)
-		if len(head) == 0 || err != nil && s.Files > 0 {
+		if err != nil {
+			return truncated(err)
+		}
+		if len(head) == 0 {
 			return nil
 		}
 		if err := s.cpio(r); err != nil {
@@ -103,7 +108,7 @@ func (s *scan) inside(unpacked io.ReadCloser) error {
 	}
 }
 
-const headBytes = 6
+const headBytes = lzmaHead + 1
 
 // skipZeros passes over the padding between archives.
 func skipZeros(r *bufio.Reader) ([]byte, error) {
@@ -138,20 +143,23 @@ func unpack(r *bufio.Reader, head []byte) (string, io.ReadCloser, error) {
 		}
 		return "gzip", z, err
 	case has("\x28\xb5\x2f\xfd"):
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+		z, err := zstd.NewReader(&frames{r: r}, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return "zstd", nil, err
 		}
 		return "zstd", z.IOReadCloser(), nil
 	case has("\xfd7zXZ\x00"):
-		z, err := xz.ReaderConfig{DictCap: maxDict, SingleStream: true}.NewReader(r)
+		z, err := xz.NewReader(r, maxDict)
 		return "xz", io.NopCloser(z), err
 	case has("\x02\x21\x4c\x18"), has("\x04\x22\x4d\x18"):
 		return "lz4", io.NopCloser(lz4.NewReader(r)), nil
 	case has("BZh"):
 		return "bzip2", io.NopCloser(bzip2.NewReader(r)), nil
 	case has("\x5d\x00\x00"):
-		z, err := lzma.ReaderConfig{DictCap: maxDict}.NewReader(r)
+		if len(head) < lzmaHead || binary.LittleEndian.Uint32(head[1:]) > maxDict {
+			return "lzma", nil, droveway.Errorf(droveway.Invalid, "lzma with a dictionary of more than %d bytes", maxDict)
+		}
+		z, err := lzma.NewReader(r)
 		return "lzma", io.NopCloser(z), err
 	}
 	return "", nil, droveway.Errorf(droveway.Invalid, "neither cpio nor a known compression at % x", head)

@@ -84,11 +84,13 @@ func TestCompressions(t *testing.T) {
 }
 
 func TestAppended(t *testing.T) {
-	with := packers()["gzip"]
-	b := append(pack(t, archive("scripts/functions"), with), archive("lib/modules/1/virtio_net.ko")...)
-	got, err := Read(bytes.NewReader(b))
-	if err != nil || got.Kind != "initramfs-tools" || !got.Modules["virtio_net"] {
-		t.Errorf("%+v, %v", got, err)
+	for _, name := range []string{"gzip", "zstd"} {
+		with := packers()[name]
+		b := append(pack(t, archive("scripts/functions", strings.Repeat("long", 500)), with), make([]byte, 3)...)
+		got, err := Read(bytes.NewReader(append(b, archive("lib/modules/1/virtio_net.ko")...)))
+		if err != nil || got.Kind != "initramfs-tools" || !got.Modules["virtio_net"] {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
 	}
 }
 

@@ -2,14 +2,15 @@ package squashfs
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
+	"github.com/xi2/xz"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/filesystem"
@@ -36,11 +37,14 @@ func unpack(how uint16, b []byte, most int) ([]byte, error) {
 	case packZlib:
 		r, err = zlib.NewReader(in)
 	case packLZMA:
-		r, err = lzma.ReaderConfig{DictCap: maxDict}.NewReader(in)
+		if len(b) < 5 || binary.LittleEndian.Uint32(b[1:]) > maxDict {
+			return nil, filesystem.Broken("squashfs: a packed block makes no sense")
+		}
+		r, err = lzma.NewReader(in)
 	case packLZO:
 		return whole(lzo.Unpack(b, most))
 	case packXZ:
-		r, err = xz.ReaderConfig{DictCap: maxDict}.NewReader(in)
+		r, err = xz.NewReader(in, maxDict)
 	case packLZ4:
 		out := make([]byte, most)
 		n, err := lz4.UncompressBlock(b, out)
