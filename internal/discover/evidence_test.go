@@ -100,6 +100,41 @@ func TestPatternThroughBalancer(t *testing.T) {
 	same(t, []string{"a/curl > b0/nginx:80", "a/curl > b1/nginx:80", "a/curl > b2/nginx:80"}, s.edges())
 }
 
+// SYSTEMS 3.7: what a pattern showed lives as long as its client talks to the
+// destination, and no longer.
+func TestPatternRelationLives(t *testing.T) {
+	s := newScene(26)
+	s.NoISN = true
+	b := s.Host("b", "10.2.0.1", 0).Serve(10, "/usr/sbin/nginx", 80)
+	a := s.Host("a", "10.1.0.1", 0).Run(1, "/usr/bin/curl")
+	l := discovertest.Link{Client: a, PID: 1, Dialled: port("10.2.0.1:80"), Server: b, Port: 80}
+	open := s.Connect(l, s.now, 0)
+	s.wait(time.Minute)
+	s.assign(a, 7, func(int) discovertest.Link { return l })
+	s.wait(2 * time.Minute)
+	same(t, []string{"a/curl > b/nginx:80"}, s.edges(discover.Pattern))
+	last := func() (at time.Time) {
+		for _, f := range s.findings {
+			if f.Evidence == discover.Pattern && f.Last.After(at) {
+				at = f.Last
+			}
+		}
+		return at
+	}
+	s.wait(20 * time.Minute)
+	silent := last()
+	s.Repeat(open)
+	s.wait(time.Minute)
+	if before := discovertest.Start.Add(10 * time.Minute); silent.After(before) || last().Before(before) {
+		t.Errorf("last seen at %v without and at %v with a connection", silent, last())
+	}
+	for f := range s.joiner.Flows() {
+		if f.Host != "a" || f.Best != discover.Pattern || f.Dialled != l.Dialled || f.Service.Name() != "curl" {
+			t.Errorf("flow %+v", f)
+		}
+	}
+}
+
 // A pattern that nobody was told to emit, or that another host claims, is nothing.
 func TestForgedPattern(t *testing.T) {
 	s := newScene(21)
@@ -183,6 +218,23 @@ func TestConntrack(t *testing.T) {
 		}
 	}
 	same(t, []string{"other > 10.0.0.9:53"}, s.lonely())
+}
+
+// Sequence numbers say who, the translating box says by which way.
+func TestConntrackAddsTheWay(t *testing.T) {
+	s := newScene(27)
+	router := s.Host("router", "198.51.100.1", 0)
+	b := s.Host("b", "10.2.0.1", 0).Serve(10, "/usr/sbin/nginx", 80)
+	a := s.Host("a", "10.1.0.1", 0).Run(1, "/usr/bin/curl")
+	l := discovertest.Link{Client: a, PID: 1, Dialled: port("203.0.113.1:80"), Seen: addr("198.51.100.1"), Server: b, Port: 80, Translator: router}
+	for range 3 {
+		s.natural(5, l)
+	}
+	same(t, []string{"a/curl > b/nginx:80"}, s.edges(discover.ISN))
+	same(t, []string{"a/curl > b/nginx:80"}, s.edges(discover.Conntrack))
+	if f := s.findings[len(s.findings)-1]; len(f.Hops) != 1 || f.Hops[0] != "router" {
+		t.Errorf("%+v", f)
+	}
 }
 
 func TestConntrackChain(t *testing.T) {

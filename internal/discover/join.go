@@ -142,6 +142,7 @@ func (j *Joiner) connection(h *host, l *life, c *Connection) {
 	if cn.relation == nil {
 		j.join(cn, c)
 		j.review(cn)
+		j.alive(cn)
 	} else {
 		j.touch(cn, c)
 	}
@@ -179,7 +180,5 @@ func (j *Joiner) join(cn *conn, c *Connection) {
 		cn.isn = c.ISN
 		j.joinISN(cn)
 	}
-	if cn.relation == nil {
-		j.joinWire(cn, c)
-	}
+	j.joinWire(cn, c)
 }

@@ -88,6 +88,19 @@ func (j *Joiner) saw(r *relation, e Evidence, count int, score float64, at int64
 	}
 }
 
+// alive keeps alive what only patterns and timing showed: no connection of it can
+// be told, but its client still talks to the same destination.
+func (j *Joiner) alive(cn *conn) {
+	if cn.flow == nil || cn.relation != nil {
+		return
+	}
+	for _, r := range cn.flow.relations {
+		if r.best == Pattern || r.best == Timing {
+			j.saw(r, r.best, 0, 0, j.now)
+		}
+	}
+}
+
 // touch keeps the relation of an open connection alive.
 func (j *Joiner) touch(cn *conn, c *Connection) {
 	at := j.now
