@@ -158,6 +158,37 @@ func TestXFS(t *testing.T) {
 	}
 }
 
+// TestDirty copies filesystems while they are mounted, as a snapshot of a running
+// machine does.
+func TestDirty(t *testing.T) {
+	for kind, args := range map[string][]string{"xfs": {"-q"}, "ext4": {"-q"}} {
+		t.Run(kind, func(t *testing.T) {
+			image, busy := blank(t, "320M"), filepath.Join(t.TempDir(), "busy")
+			tool(t, "mkfs."+kind, append(args, image)...)
+			// Some turns of the log.
+			for range 3 {
+				mounted(t, image, "", func(at string) {
+					for _, name := range []string{"a", "b", "c"} {
+						tool(t, "cp", "-a", "/etc", filepath.Join(at, name))
+						tool(t, "sync", "-f", at)
+						tool(t, "rm", "-rf", filepath.Join(at, name))
+					}
+					tool(t, "cp", "-a", "/etc", filepath.Join(at, "last"))
+					tool(t, "sync", "-f", at)
+					tool(t, "cp", image, busy)
+					tool(t, "rm", "-rf", filepath.Join(at, "last"))
+				})
+				if d := look(t, image).Volume.Info().Dirty; d != "" {
+					t.Errorf("unmounted, it is dirty: %s", d)
+				}
+				if look(t, busy).Volume.Info().Dirty == "" {
+					t.Error("mounted, it is clean")
+				}
+			}
+		})
+	}
+}
+
 // TestOldXFS fills version 4 through a prototype, as kernels no longer mount it.
 func TestOldXFS(t *testing.T) {
 	src := filesystemtest.Source(t)

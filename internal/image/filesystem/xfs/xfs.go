@@ -1,8 +1,8 @@
 // Package xfs reads XFS filesystems of version 4 and 5.
 //
 // It reads from the io.ReaderAt it is given and touches nothing else. The layout
-// is that of "XFS Algorithms & Data Structures". The log is not replayed; the
-// format does not say in one place whether it should be.
+// is that of "XFS Algorithms & Data Structures". A log that was not
+// replayed is reported, and ignored.
 package xfs
 
 import (
@@ -53,6 +53,9 @@ func Open(r io.ReaderAt) (filesystem.Volume, error) {
 	v := &volume{r: r}
 	if err := v.parse(b); err != nil {
 		return nil, err
+	}
+	if v.info.Dirty == "" {
+		v.info.Dirty = v.unclean(b)
 	}
 	return v, nil
 }

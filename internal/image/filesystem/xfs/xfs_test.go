@@ -12,6 +12,9 @@ func TestImages(t *testing.T) {
 			v := filesystemtest.Open(t, Open, name)
 			filesystemtest.Files(t, v)
 			filesystemtest.Links(t, v)
+			if d := v.Info().Dirty; d != "" {
+				t.Errorf("a new filesystem is dirty: %s", d)
+			}
 		})
 	}
 }
