@@ -15,6 +15,11 @@ type follower interface {
 // forgetter is a source that remembers processes.
 type forgetter interface{ Forget(pid int) }
 
+// idle is how much longer than a survey the time between two is: where there are
+// very many sockets they become rare, and never take more than a fiftieth of a
+// core.
+const idle = 50
+
 // work surveys and reports while a source runs.
 func (p *Probe) work(ctx context.Context, source capture.Source) error {
 	every := or(p.config.Survey, survey)
@@ -23,7 +28,7 @@ func (p *Probe) work(ctx context.Context, source capture.Source) error {
 	}
 	tick := time.NewTicker(p.config.Interval)
 	defer tick.Stop()
-	last := p.survey(source)
+	last, rest := p.survey(source)
 	p.begun()
 	var lost uint64
 	for {
@@ -33,8 +38,8 @@ func (p *Probe) work(ctx context.Context, source capture.Source) error {
 		case <-tick.C:
 		}
 		since := time.Since(last)
-		if since >= every || since >= hasty && p.ledger.wantsOwners() {
-			last = p.survey(source)
+		if since >= max(every, rest) || since >= max(hasty, rest) && p.ledger.wantsOwners() {
+			last, rest = p.survey(source)
 		}
 		now := source.Lost()
 		p.batch.lose(now - lost)
@@ -58,8 +63,9 @@ func (p *Probe) begun() {
 }
 
 // survey looks at everything and tells the source what it has to know. What fails
-// is tried again the next time.
-func (p *Probe) survey(source capture.Source) time.Time {
+// is tried again the next time. It gives when it ended, and how long to rest.
+func (p *Probe) survey(source capture.Source) (time.Time, time.Duration) {
+	start := time.Now()
 	census, err := p.surveyor.look()
 	if err != nil {
 		p.log.Debug("survey", "error", err)
@@ -70,7 +76,7 @@ func (p *Probe) survey(source capture.Source) time.Time {
 		}
 	}
 	p.directory.sweep(census.Processes, forget(source))
-	return time.Now()
+	return time.Now(), idle * time.Since(start)
 }
 
 func forget(source capture.Source) func(int) {

@@ -62,7 +62,7 @@ func (f *follower) packet(s segment, out bool, at time.Time) (e capture.Event, o
 	if s.flags&syn != 0 && f.forwarded(s, k, out) {
 		return e, false
 	}
-	if f.local != nil && !f.local[k.local.Addr()] {
+	if a := k.local.Addr(); f.local != nil && !f.local[a] && !a.IsLoopback() {
 		return e, false
 	}
 	e = capture.Event{

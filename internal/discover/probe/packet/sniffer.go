@@ -210,6 +210,9 @@ func (s *Sniffer) Close() error {
 	return errors.Join(errs...)
 }
 
+// buffer is how many bytes of packets may wait to be read.
+const buffer = 8 << 20
+
 // listen opens a packet socket where the thread is. It gets no packet before it
 // has its filter.
 func listen() (*os.File, error) {
@@ -232,8 +235,11 @@ func prepare(fd int) error {
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
 		return err
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20); err != nil {
-		return err
+	// The usual limit holds no more than a few hundred packets.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer); err != nil {
+			return err
+		}
 	}
 	const every = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // big endian
 	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: every})
