@@ -65,6 +65,9 @@ type Party struct {
 	Host     string     `json:"host,omitempty"`
 	Service  Service    `json:"service,omitzero"`
 	External netip.Addr `json:"external,omitzero"` // set if Host is empty
+	// Site in which a private external address means something: other sites use
+	// the same. The graph sets it.
+	Site string `json:"site,omitempty"`
 }
 
 // Finding says that a relation was seen, by one kind of evidence. All times are

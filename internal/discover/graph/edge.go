@@ -102,8 +102,11 @@ func (k Key) hosts() []string {
 
 // name of an end at the level of hosts.
 func name(p discover.Party) string {
-	if p.Host != "" {
+	switch {
+	case p.Host != "":
 		return p.Host
+	case p.Site != "":
+		return p.External.String() + "@" + p.Site
 	}
 	return p.External.String()
 }

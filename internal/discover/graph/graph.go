@@ -6,6 +6,7 @@ package graph
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -18,6 +19,9 @@ type Config struct {
 	Stale        time.Duration // without being seen, while both ends were watched: 15 min
 	Remove       time.Duration // after that, an edge is removed: 7 days
 	EdgesPerHost int           // 4096
+	// Site of a host, so that a private address without a probe is not taken for
+	// the same in every site; nil: there is one site.
+	Site func(host string) string
 }
 
 // Graph is the edges of a fleet. It is not safe for concurrent use.
@@ -47,6 +51,7 @@ func New(c Config) *Graph {
 			Stale:        cmp.Or(c.Stale, 3*discover.Repeat),
 			Remove:       cmp.Or(c.Remove, 7*24*time.Hour),
 			EdgesPerHost: cmp.Or(c.EdgesPerHost, 4096),
+			Site:         c.Site,
 		},
 		edges: map[Key]*Edge{}, byHost: map[string]map[Key]*Edge{},
 		watched: map[string]discover.Coverage{}, groups: map[string][]string{},
@@ -56,7 +61,7 @@ func New(c Config) *Graph {
 
 // Apply takes a finding, in constant time.
 func (g *Graph) Apply(f discover.Finding) {
-	k := Key{f.Client, f.Server, f.Protocol, f.Port}
+	k := Key{g.located(f.Client, f.Server.Host), g.located(f.Server, f.Client.Host), f.Protocol, f.Port}
 	e := g.edges[k]
 	switch {
 	case f.Withdrawn:
@@ -72,6 +77,19 @@ func (g *Graph) Apply(f discover.Finding) {
 	}
 	e.add(f)
 	g.changed[k] = true
+}
+
+// shared is the address space of carriers (RFC 6598), private like those of
+// RFC 1918.
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// located says where a private address without a probe is: at the host that
+// talks to it.
+func (g *Graph) located(p discover.Party, other string) discover.Party {
+	if a := p.External; g.config.Site != nil && p.Host == "" && (a.IsPrivate() || shared.Contains(a)) {
+		p.Site = g.config.Site(other)
+	}
+	return p
 }
 
 // create makes an edge, unless a host of it has too many.

@@ -182,6 +182,31 @@ func TestWithdrawnEdgesVanish(t *testing.T) {
 	}
 }
 
+// SYSTEMS 3.2: the same private address is somebody else in every site, the same
+// public one is not.
+func TestPrivateAddressesBelongToASite(t *testing.T) {
+	g := New(Config{Site: func(h string) string { return h[:1] }})
+	for _, h := range []string{"a1", "a2", "b1"} {
+		for _, to := range []string{"10.0.0.9", "100.64.1.1", "192.0.2.1"} {
+			g.Apply(finding(h+"/x", to, discover.OneSided, noon))
+		}
+	}
+	names := map[string]bool{}
+	for _, e := range g.List(Filter{}) {
+		names[name(e.Server)] = true
+	}
+	want := map[string]bool{"10.0.0.9@a": true, "10.0.0.9@b": true, "100.64.1.1@a": true, "100.64.1.1@b": true, "192.0.2.1": true}
+	if d := cmp.Diff(want, names); d != "" {
+		t.Error(d)
+	}
+	f := finding("b1/x", "10.0.0.9", discover.OneSided, noon)
+	f.Withdrawn = true
+	g.Apply(f)
+	if n := len(g.List(Filter{Host: "b1"})); n != 2 {
+		t.Errorf("%d edges", n)
+	}
+}
+
 func TestEdgesOfAHostAreBounded(t *testing.T) {
 	g := New(Config{EdgesPerHost: 10})
 	apply(g, "a/curl>b/nginx")
