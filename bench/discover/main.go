@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 )
 
@@ -18,6 +19,7 @@ func main() {
 	hosts := flag.Int("hosts", 10_000, "hosts of the largest fleet")
 	seed := flag.Uint64("seed", 1, "of the simulation")
 	flag.Parse()
+	debug.SetMemoryLimit(maxMiB << 20) // as whoever runs it would
 	met, err := run(*out, *hosts, *seed)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench/discover:", err)
@@ -26,6 +28,9 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// maxMiB is the memory that all may take.
+const maxMiB = 1024
 
 // window is how long the natural traffic of a fleet is watched.
 const window = 10 * time.Minute

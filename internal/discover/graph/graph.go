@@ -28,10 +28,10 @@ type Config struct {
 type Graph struct {
 	config  Config
 	edges   map[Key]*Edge
-	byHost  map[string]map[Key]*Edge
+	byHost  map[string]map[*Edge]bool
 	watched map[string]discover.Coverage
 	groups  map[string][]string
-	changed map[Key]bool
+	changed map[*Edge]bool
 	removed []Edge // the last few
 	refused uint64
 }
@@ -53,9 +53,9 @@ func New(c Config) *Graph {
 			EdgesPerHost: cmp.Or(c.EdgesPerHost, 4096),
 			Site:         c.Site,
 		},
-		edges: map[Key]*Edge{}, byHost: map[string]map[Key]*Edge{},
+		edges: map[Key]*Edge{}, byHost: map[string]map[*Edge]bool{},
 		watched: map[string]discover.Coverage{}, groups: map[string][]string{},
-		changed: map[Key]bool{},
+		changed: map[*Edge]bool{},
 	}
 }
 
@@ -76,7 +76,7 @@ func (g *Graph) Apply(f discover.Finding) {
 		}
 	}
 	e.add(f)
-	g.changed[k] = true
+	g.changed[e] = true
 }
 
 // shared is the address space of carriers (RFC 6598), private like those of
@@ -107,8 +107,8 @@ func (g *Graph) create(k Key) *Edge {
 
 // makeRoom gives up an edge to somebody without a probe.
 func (g *Graph) makeRoom(host string) bool {
-	for k, e := range g.byHost[host] {
-		if k.external() {
+	for e := range g.byHost[host] {
+		if e.external() {
 			g.delete(e)
 			return true
 		}
@@ -143,20 +143,20 @@ func (g *Graph) insert(e *Edge) {
 	g.edges[e.Key] = e
 	for _, h := range e.hosts() {
 		if g.byHost[h] == nil {
-			g.byHost[h] = map[Key]*Edge{}
+			g.byHost[h] = map[*Edge]bool{}
 		}
-		g.byHost[h][e.Key] = e
+		g.byHost[h][e] = true
 	}
 }
 
 func (g *Graph) delete(e *Edge) {
 	delete(g.edges, e.Key)
 	for _, h := range e.hosts() {
-		if delete(g.byHost[h], e.Key); len(g.byHost[h]) == 0 {
+		if delete(g.byHost[h], e); len(g.byHost[h]) == 0 {
 			delete(g.byHost, h)
 		}
 	}
-	g.changed[e.Key] = true
+	g.changed[e] = true
 }
 
 // Watch says how well a host is watched: an edge gets old by being looked for
@@ -166,7 +166,7 @@ func (g *Graph) Watch(c discover.Coverage) { g.watched[c.Host] = c }
 // Advance lets edges get stale and goes through all of them: call it every
 // minute or so.
 func (g *Graph) Advance(now time.Time) {
-	for k, e := range g.edges {
+	for _, e := range g.edges {
 		unseen := g.lookedAt(e, now).Sub(e.Last)
 		switch {
 		case unseen >= g.config.Stale+g.config.Remove:
@@ -175,7 +175,7 @@ func (g *Graph) Advance(now time.Time) {
 			g.delete(e)
 		case unseen >= g.config.Stale && e.State == Active:
 			e.State = Stale
-			g.changed[k] = true
+			g.changed[e] = true
 		}
 	}
 }
@@ -203,11 +203,13 @@ func (g *Graph) Removed() []Edge { return slices.Clone(g.removed) }
 // Changes gives what is to be stored since the last call.
 func (g *Graph) Changes() []Change {
 	all := make([]Change, 0, len(g.changed))
-	for k := range g.changed {
-		if e := g.edges[k]; e != nil {
+	for e := range g.changed {
+		switch now := g.edges[e.Key]; now {
+		case e:
 			all = append(all, Change{Edge: e.clone()})
-		} else {
-			all = append(all, Change{Edge: Edge{ID: k.id(), Key: k, State: Removed}, Gone: true})
+		case nil:
+			all = append(all, Change{Edge: Edge{ID: e.ID, Key: e.Key, State: Removed}, Gone: true})
+		default: // made anew, which is a change of its own
 		}
 	}
 	clear(g.changed)

@@ -34,12 +34,12 @@ func (f Filter) takes(e *Edge) bool {
 
 // List gives the chosen edges, sorted.
 func (g *Graph) List(f Filter) []Edge {
-	from := g.edges
+	from := maps.Values(g.edges)
 	if f.Host != "" {
-		from = g.byHost[f.Host]
+		from = maps.Keys(g.byHost[f.Host])
 	}
 	var all []Edge
-	for _, e := range from {
+	for e := range from {
 		if f.takes(e) {
 			all = append(all, e.clone())
 		}
@@ -140,13 +140,13 @@ func (g *Graph) Neighbourhood(host string, steps int) ([]Edge, error) {
 		return nil, err
 	}
 	seen, front := map[string]bool{host: true}, []string{host}
-	chosen := map[Key]*Edge{}
+	chosen := map[*Edge]bool{}
 	for range steps {
 		var next []string
 		for _, h := range front {
-			for k, e := range g.byHost[h] {
-				chosen[k] = e
-				for _, o := range k.hosts() {
+			for e := range g.byHost[h] {
+				chosen[e] = true
+				for _, o := range e.hosts() {
 					if !seen[o] {
 						seen[o] = true
 						next = append(next, o)
@@ -157,7 +157,7 @@ func (g *Graph) Neighbourhood(host string, steps int) ([]Edge, error) {
 		front = next
 	}
 	all := make([]Edge, 0, len(chosen))
-	for _, e := range chosen {
+	for e := range chosen {
 		all = append(all, e.clone())
 	}
 	slices.SortFunc(all, compare)
@@ -189,8 +189,8 @@ func (g *Graph) Blast(host string) ([]Impact, error) {
 	for step := 1; len(front) > 0; step++ {
 		var next []Impact
 		for _, h := range front {
-			for k, e := range g.byHost[h] {
-				if c := k.Client.Host; k.Server.Host == h && c != "" && e.State == Active && !seen[c] {
+			for e := range g.byHost[h] {
+				if c := e.Client.Host; e.Server.Host == h && c != "" && e.State == Active && !seen[c] {
 					seen[c] = true
 					next = append(next, Impact{c, step, h})
 				}
