@@ -112,7 +112,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 	}
 	for _, rec := range recs {
 		m := a.machine(rec.Instance.Machine)
-		m.rec = *rec
+		m.rec, m.seen = *rec, *rec
 		if err := a.attach(ctx, m); err != nil {
 			return fmt.Errorf("adopt machine %s: %w", rec.Instance.Machine, err)
 		}
