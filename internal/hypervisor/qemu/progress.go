@@ -33,7 +33,9 @@ func (j blockJob) copied(size int64) int64 {
 	return j.Offset
 }
 
-func (j blockJob) failing() bool { return j.IOStatus != "" && j.IOStatus != "ok" }
+// failing reports whether an error holds the job up. It is paused then; its I/O
+// status may be well again by a request that was still under way.
+func (j blockJob) failing() bool { return j.Paused || j.IOStatus != "" && j.IOStatus != "ok" }
 
 // whole reports whether the mirror has all bytes and gets every write. Before
 // 8.2 QEMU does not say the latter, but sets both at the same moment.
@@ -116,7 +118,7 @@ func (i *Instance) resumeCopies(ctx context.Context) error {
 		switch j, ok := jobs[syncJob(n)]; {
 		case node == originNode(n):
 			err = i.mirror(ctx, n, 0)
-		case ok && node == topNode(n) && (j.Paused || j.failing()):
+		case ok && node == topNode(n) && j.failing():
 			err = i.execute(ctx, "block-job-resume", object{"device": j.ID}, nil)
 		}
 		if err != nil {
@@ -177,7 +179,7 @@ func addJob(h *hypervisor.Hydration, d hypervisor.Disk, j blockJob) {
 	case j.concluded():
 		h.Paused, h.Error = true, "the copy of disk "+d.Name+" has ended: "+j.Error
 	case j.failing():
-		h.Paused, h.Error = true, "the copy of disk "+d.Name+" is held up: "+j.IOStatus
+		h.Paused, h.Error = true, "the copy of disk "+d.Name+" is held up by an error (I/O status "+j.IOStatus+")"
 	}
 }
 
