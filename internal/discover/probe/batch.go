@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -10,12 +11,14 @@ import (
 	"github.com/droveway/droveway/internal/discover"
 )
 
-// What one report holds, below the limits of discover, so that it stays below
-// their size too.
+// What one report holds: so much that it stays below discover.MaxReport whatever
+// is in it.
 const (
-	batchConnections = 2000
-	batchProcesses   = 500
-	batchListeners   = 2000
+	batchConnections = 1500      // of at most 330 bytes
+	batchListeners   = 1000      // of at most 110
+	batchProcesses   = 128 << 10 // bytes
+	batchEmissions   = 256       // of at most 700
+	batchAddresses   = 256       // of at most 50
 	maxEmissions     = discover.MaxEmissions
 )
 
@@ -71,15 +74,17 @@ type encoded struct {
 // next gives the next report; false: there is nothing to say. Call it until then.
 func (b *batch) next(now time.Time) (encoded, bool, error) {
 	r := discover.Report{Host: b.host, Probe: b.probe, Time: now.UTC(), Source: b.source()}
-	r.Processes = b.directory.due(batchProcesses, now)
+	var more bool
+	r.Processes, more = b.directory.due(batchProcesses, now)
 	r.Listeners = b.ledger.listeners(batchListeners, now)
-	if len(r.Processes) < batchProcesses { // what connections refer to goes first
+	if !more { // what connections refer to goes first
 		r.Connections = b.ledger.drain(batchConnections, now)
 	}
 	r.Lost = b.ledger.takeLost()
 	b.mu.Lock()
-	r.Addresses = b.addresses
-	r.Emitted, b.emitted = b.emitted, nil
+	r.Addresses = b.addresses[:min(len(b.addresses), batchAddresses)]
+	n := min(len(b.emitted), batchEmissions)
+	r.Emitted, b.emitted = b.emitted[:n:n], b.emitted[n:]
 	r.Lost += b.lost
 	b.lost = 0
 	b.mu.Unlock()
@@ -89,11 +94,13 @@ func (b *batch) next(now time.Time) (encoded, bool, error) {
 	b.last = now
 	b.seq++
 	r.Seq = b.seq
-	text, err := json.Marshal(r)
-	if err != nil {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // it would make texts longer than they may be
+	if err := e.Encode(r); err != nil {
 		return encoded{}, false, fmt.Errorf("write report %d: %w", r.Seq, err)
 	}
-	return encoded{text, len(r.Connections)}, true, nil
+	return encoded{text.Bytes(), len(r.Connections)}, true, nil
 }
 
 func empty(r discover.Report) bool {

@@ -131,21 +131,29 @@ func (d *directory) belongs(l lookup, name, version string) {
 	}
 }
 
-// due gives the processes to report, at most so many.
-func (d *directory) due(most int, now time.Time) (out []discover.Process) {
+// due gives the processes to report, at most so many bytes of them, and whether
+// there are more.
+func (d *directory) due(most int, now time.Time) (out []discover.Process, more bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range d.known {
-		if len(out) >= most {
-			break
-		}
 		if now.Sub(p.reported) < discover.Repeat {
 			continue
+		}
+		if most -= size(p.Process); most < 0 {
+			return out, true
 		}
 		p.reported = now
 		out = append(out, p.Process)
 	}
-	return out
+	return out, false
+}
+
+// size is how many bytes a process takes in a report at most: every character of
+// a text may need another one before it.
+func size(p discover.Process) int {
+	const names = 160 // and numbers
+	return names + 2*(len(p.Executable)+len(p.Unit)+len(p.Container)+len(p.Package)+len(p.Version))
 }
 
 // sweep forgets processes that have ended and were reported.

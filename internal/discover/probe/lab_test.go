@@ -13,13 +13,7 @@ import (
 
 	"github.com/droveway/droveway/internal/discover"
 	"github.com/droveway/droveway/internal/discover/probe/probetest"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) {
-	probetest.Main()
-	goleak.VerifyTestMain(m)
-}
 
 // server keeps what it is sent, as the real one reads it.
 type server struct {
@@ -164,8 +158,6 @@ func TestTranslation(t *testing.T) {
 				}
 				return true
 			})
-			datagram := clients[0].Dial("udp", probetest.Datagram, true)
-			_ = datagram
 			for _, truth := range all {
 				s.check(truth, source)
 			}

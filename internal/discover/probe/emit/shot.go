@@ -33,7 +33,7 @@ type shot struct {
 // fire opens a connection, holds it and closes it, and says when that was.
 func (s shot) fire(ctx context.Context) discover.Emission {
 	done := discover.Emission{Pattern: s.assignment.Pattern, Index: s.index, Opened: time.Now()}
-	c, err := s.open(ctx)
+	c, err := s.open()
 	if err != nil {
 		done.Error = explain(err)
 		return done
@@ -65,7 +65,9 @@ func drain(c *net.TCPConn) error {
 	return err
 }
 
-func (s shot) open(ctx context.Context) (c *net.TCPConn, err error) {
+// open does not heed the end of the probe: a connection that is half open is not
+// given up, but completed and closed.
+func (s shot) open() (c *net.TCPConn, err error) {
 	a := s.assignment
 	namespace, err := netns.Of(s.emitter.config.Proc, a.PID)
 	if err != nil {
@@ -75,7 +77,7 @@ func (s shot) open(ctx context.Context) (c *net.TCPConn, err error) {
 		return s.bind(raw, namespace)
 	}}
 	err = netns.Inside(s.emitter.config.Proc, a.PID, func() error {
-		conn, err := d.DialContext(ctx, "tcp", a.Destination.String())
+		conn, err := d.Dial("tcp", a.Destination.String())
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/discover"
@@ -66,9 +67,14 @@ func parseStat(text []byte) (name string, start uint64, ok bool) {
 	return string(text[from+1 : to]), start, err == nil
 }
 
-// Text makes a string fit for a report.
+// Text makes a string fit for a report and for a terminal.
 func Text(s string) string {
-	s = strings.ToValidUTF8(s, "?")
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "")
 	}
