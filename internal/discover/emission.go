@@ -47,7 +47,8 @@ const (
 	// settle is how long reports of the other end may take.
 	settle        = 20 * time.Second
 	emissionTries = 4 // each twice as long after the one before
-	// jitter is how much two ends may differ about a pattern's connection.
+	// jitter is how much two ends may differ about a pattern's connection at the
+	// first try. Busy hosts are late: later tries allow more.
 	jitter = 6 * time.Millisecond
 )
 
@@ -96,7 +97,8 @@ func (j *Joiner) judgePatterns() {
 // is not found is tried again.
 func (j *Joiner) judgePattern(p *emitted) (Outcome, bool) {
 	l := j.lead(p.host.index)
-	m := pattern.Best(j.hits(p, l), jitter)
+	width := jitter * time.Duration(1+min(p.tries, 2))
+	m := pattern.Best(j.hits(p, l, width), width)
 	if m.Clear() {
 		return j.heardPattern(p, m, l), true
 	}
@@ -107,14 +109,14 @@ func (j *Joiner) judgePattern(p *emitted) (Outcome, bool) {
 }
 
 // hits gives the sounds that could be a connection of the pattern.
-func (j *Joiner) hits(p *emitted, l *lead) (hits []pattern.Hit) {
+func (j *Joiner) hits(p *emitted, l *lead, width time.Duration) (hits []pattern.Hit) {
 	sources := map[netip.Addr]uint32{}
 	for i, shot := range p.shots {
 		if shot.opened == 0 {
 			continue
 		}
 		at := j.clocks.ours(p.host.index, shot.opened)
-		j.ear.listen(at, earshot, shot.hold, int64(jitter), func(s *sound) {
+		j.ear.listen(at, earshot, shot.hold, int64(width), func(s *sound) {
 			offset, _, ok := l.offset(s, shot.opened)
 			if !ok {
 				return

@@ -135,6 +135,29 @@ func TestPatternRelationLives(t *testing.T) {
 	}
 }
 
+// A busy host is late by up to sixteen milliseconds with everything.
+func TestPatternOfABusyHost(t *testing.T) {
+	s := newScene(28)
+	s.NoISN = true
+	nat := addr("198.51.100.1")
+	b := s.Host("b", "10.2.0.1", time.Minute).Serve(10, "/usr/sbin/nginx", 80)
+	a := s.Host("a", "10.1.0.1", 0).Run(1, "/usr/bin/curl")
+	l := discovertest.Link{Client: a, PID: 1, Dialled: port("203.0.113.1:80"), Seen: nat, Server: b, Port: 80}
+	s.Connect(l, s.now, 0)
+	s.wait(time.Minute)
+	s.noise(20*time.Second, nat, b)
+	s.assign(a, 7, func(int) discovertest.Link { return l })
+	r := a.Report(s.now.Add(10 * time.Second))
+	for i := range r.Emitted {
+		r.Emitted[i].Opened = r.Emitted[i].Opened.Add(time.Duration(i) * time.Millisecond)
+		r.Emitted[i].Closed = r.Emitted[i].Closed.Add(time.Duration(i*2) * time.Millisecond)
+	}
+	s.wait(20 * time.Second)
+	s.add(r, 0)
+	s.wait(4 * time.Minute)
+	same(t, []string{"a/curl > b/nginx:80"}, s.edges(discover.Pattern))
+}
+
 // A pattern that nobody was told to emit, or that another host claims, is nothing.
 func TestForgedPattern(t *testing.T) {
 	s := newScene(21)
