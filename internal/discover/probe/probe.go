@@ -40,9 +40,12 @@ const (
 	interval   = 2 * time.Second
 	survey     = 30 * time.Second
 	pollSurvey = 2 * time.Second // where surveys are all there is
+	newcomers  = 5 * time.Second // until new network namespaces are followed
 	hasty      = 2 * time.Second // between surveys for missing processes
 	spoolBytes = 64 << 20
 	procRoot   = "/proc"
+
+	farewellTime = 2 * time.Second
 )
 
 // Probe is a probe. Make it with New.
@@ -74,8 +77,8 @@ func New(c Config) (*Probe, error) {
 	proc := procfs.New(procRoot)
 	p := &Probe{config: c, log: c.Log.With("host", c.Host), spool: s, ready: make(chan struct{})}
 	p.ledger, p.directory = newLedger(newServices()), newDirectory(proc)
-	p.batch = &batch{host: c.Host, probe: rand.Text(), source: func() string { return p.Choice().Source }, ledger: p.ledger, directory: p.directory}
-	p.surveyor = &surveyor{proc: proc, ledger: p.ledger, directory: p.directory, log: p.log, found: p.batch.locate}
+	p.batch = &batch{host: c.Host, probe: rand.Text(), source: func() string { return procfs.Text(p.Choice().String()) }, ledger: p.ledger, directory: p.directory}
+	p.surveyor = &surveyor{proc: proc, ledger: p.ledger, directory: p.directory, log: p.log, found: p.batch.locate, told: map[string]bool{}}
 	p.emitter = emit.New(emit.Config{
 		Proc: procRoot, Allow: c.Patterns, OptOut: c.OptOut, Log: p.log,
 		Contacted: p.ledger.contacted, Claim: p.ledger.claim, Emitted: p.batch.emit,
@@ -116,7 +119,19 @@ func (p *Probe) Run(ctx context.Context) error {
 	g.run(func() error { return p.outbox().run(ctx) })
 	g.run(func() error { return p.watch(ctx) })
 	err := g.wait()
-	return errors.Join(err, p.report(time.Now()))
+	err = errors.Join(err, p.report(time.Now()))
+	p.farewell(context.WithoutCancel(ctx))
+	return err
+}
+
+// farewell tries to send what is left. What the server does not take waits on
+// disk.
+func (p *Probe) farewell(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, farewellTime)
+	defer cancel()
+	if err := p.outbox().flush(ctx); err != nil {
+		p.log.Info("reports wait on disk for the next start", "error", err)
+	}
 }
 
 func (p *Probe) outbox() *outbox {

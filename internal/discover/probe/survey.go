@@ -2,12 +2,14 @@ package probe
 
 import (
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/discover"
 	"github.com/droveway/droveway/internal/discover/probe/kernel"
 	"github.com/droveway/droveway/internal/discover/probe/netns"
@@ -24,8 +26,8 @@ type surveyor struct {
 	directory *directory
 	log       *slog.Logger
 
-	found  func([]netip.Addr) // the addresses of the host
-	hidden int
+	found func([]netip.Addr) // the addresses of the host
+	told  map[string]bool
 }
 
 // sighting is a socket that is there.
@@ -43,7 +45,9 @@ func (s *surveyor) look() (procfs.Census, error) {
 	if err != nil {
 		return census, err
 	}
-	s.complain(census.Hidden)
+	if census.Hidden > 0 {
+		s.complain("the sockets of some processes are hidden: run the probe as root or give it CAP_SYS_PTRACE", droveway.Errorf(droveway.Permission, "%d processes", census.Hidden))
+	}
 	var all []sighting
 	walked := map[uint32]bool{}
 	addresses := map[netip.Addr]bool{}
@@ -66,12 +70,17 @@ func (s *surveyor) look() (procfs.Census, error) {
 	return census, errors.Join(errs...)
 }
 
-// complain says once how much is hidden.
-func (s *surveyor) complain(hidden int) {
-	if hidden > 0 && s.hidden == 0 {
-		s.log.Warn("the sockets of some processes are hidden: run the probe as root or give it CAP_SYS_PTRACE", "processes", hidden)
+// complain says once what privileges would show. Whatever else goes wrong in a
+// survey is of processes that end meanwhile, and is right the next time.
+func (s *surveyor) complain(what string, err error) {
+	if !droveway.Is(err, droveway.Permission) && !errors.Is(err, fs.ErrPermission) {
+		s.log.Debug("survey", "error", err)
+		return
 	}
-	s.hidden = hidden
+	if !s.told[what] {
+		s.told[what] = true
+		s.log.Warn(what, "error", err)
+	}
 }
 
 // namespace sees the sockets of one network namespace.

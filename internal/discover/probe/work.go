@@ -23,8 +23,11 @@ const idle = 50
 // work surveys and reports while a source runs.
 func (p *Probe) work(ctx context.Context, source capture.Source) error {
 	every := or(p.config.Survey, survey)
-	if _, blind := source.(silent); blind {
+	switch source.(type) {
+	case silent:
 		every = min(every, pollSurvey)
+	case follower:
+		every = min(every, newcomers)
 	}
 	tick := time.NewTicker(p.config.Interval)
 	defer tick.Stop()
@@ -67,13 +70,10 @@ func (p *Probe) begun() {
 func (p *Probe) survey(source capture.Source) (time.Time, time.Duration) {
 	start := time.Now()
 	census, err := p.surveyor.look()
-	if err != nil {
-		p.log.Debug("survey", "error", err)
-	}
+	p.surveyor.complain("some network namespaces are hidden: run the probe as root or give it CAP_SYS_ADMIN", err)
 	if f, ok := source.(follower); ok {
-		if err := f.Follow(census.Namespaces); err != nil {
-			p.log.Debug("follow network namespaces", "error", err)
-		}
+		err := f.Follow(census.Namespaces)
+		p.surveyor.complain("packets of some network namespaces are not seen: run the probe as root or give it CAP_SYS_ADMIN", err)
 	}
 	p.directory.sweep(census.Processes, forget(source))
 	return time.Now(), idle * time.Since(start)
