@@ -232,7 +232,7 @@ func TestConntrack(t *testing.T) {
 		Client: a, PID: 1, Protocol: "udp", Dialled: port("203.0.113.1:53"), Seen: addr("198.51.100.1"), Server: b, Port: 53, Translator: router,
 	})
 	s.natural(3, discovertest.Link{Client: other, PID: 1, Protocol: "udp", Dialled: port("10.0.0.9:53")}) // a server without a probe
-	s.wait(4 * time.Minute)
+	s.wait(10 * time.Minute)
 	same(t, []string{"a/dig > b/dnsmasq:53"}, s.edges(discover.Conntrack))
 	same(t, []string{"a/dig > b/dnsmasq:53"}, s.edges())
 	for _, f := range s.findings {
@@ -317,7 +317,7 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	s.add(b.Report(s.now), 0)
-	s.wait(4 * time.Minute)
+	s.wait(10 * time.Minute)
 	same(t, []string{"a/curl > b/nginx:80"}, s.edges())
 	if n := len(s.lonely()); n > 128 {
 		t.Errorf("%d one-sided relations of a host that may have 64 flows and 64 streams", n)

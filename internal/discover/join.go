@@ -15,6 +15,7 @@ import (
 type Joiner struct {
 	limits Limits
 	now    int64 // unix nanoseconds, the greatest seen
+	began  int64
 
 	hosts  map[string]*host
 	byID   []*host
@@ -63,6 +64,7 @@ func New(l Limits) *Joiner {
 // showed. A repeated report shows nothing.
 func (j *Joiner) Add(r Report, now time.Time) []Finding {
 	j.now = max(j.now, now.UnixNano())
+	j.began = or(j.began, j.now)
 	h := j.host(r.Host)
 	l := h.life(r.Probe)
 	if !l.take(r.Seq) {

@@ -23,8 +23,13 @@ func (j *Joiner) review(cn *conn) {
 	j.reviews = append(j.reviews, review{cn.flow, cn.stream, j.now + int64(j.limits.Grace)})
 }
 
-// judgeReviews gives the one-sided findings that are due.
+// judgeReviews gives the one-sided findings that are due. A joiner that has just
+// begun knows only one end of what has been open for long, until all probes have
+// repeated what is open.
 func (j *Joiner) judgeReviews() {
+	if j.now-j.began < int64(Repeat+j.limits.Grace) {
+		return
+	}
 	n := 0
 	for n < len(j.reviews) && j.reviews[n].due <= j.now {
 		j.judge(j.reviews[n])
