@@ -14,9 +14,9 @@ import (
 const (
 	// waitMax is how long a host works on a command before it answers that it
 	// is not done yet.
-	waitMax = 10 * time.Second
+	waitMax = 3 * time.Second
 	// callMax is how long a caller waits for that answer.
-	callMax = waitMax + 10*time.Second
+	callMax = waitMax + 5*time.Second
 )
 
 // Caller sends a command to a host and decodes the reply. bus.Conn is one.
