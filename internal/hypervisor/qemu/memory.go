@@ -41,9 +41,17 @@ func (m migration) active() bool {
 	return false
 }
 
-// held reports whether all is sent but the last of it.
-func (m migration) held() bool {
-	return m.Status == heldBack || m.Status == "device" || m.Status == "completed"
+// standing is the state of a guest that a migration has stopped.
+func (m migration) standing(run string) hypervisor.State {
+	switch {
+	case m.Status == "completed":
+		return hypervisor.Sent
+	case m.Status == heldBack || m.Status == "device":
+		return hypervisor.Held
+	case run == "postmigrate":
+		return hypervisor.Paused // it was paused when it was sent, and the migration was cancelled
+	}
+	return hypervisor.Sending
 }
 
 func (i *Instance) migration(ctx context.Context) (migration, error) {
@@ -64,12 +72,29 @@ func (i *Instance) capabilities(ctx context.Context, names ...string) error {
 // account is the user that the instance was started as.
 func (i *Instance) account() (*account, error) { return lookup(i.h.User) }
 
+// tls gives QEMU the certificate of one side and returns the id of the object,
+// which is empty without TLS.
 func (i *Instance) tls(ctx context.Context, e endpoint) (string, error) {
 	user, err := i.account()
 	if err != nil {
 		return "", err
 	}
-	return i.credentials(ctx, i.h.Spec.TLS, e, i.h.Spec.Dir, user)
+	c, err := readCredentials(i.h.Spec.TLS, e, i.h.Spec.Dir, user)
+	if err != nil || c == nil {
+		return "", err
+	}
+	defer c.forget()
+	return c.id, i.addObject(ctx, c.id, c.object())
+}
+
+// only restricts who may send memory and returns the id of the access list,
+// which is empty if anybody of the authority may.
+func (i *Instance) only(ctx context.Context, peer string) (string, error) {
+	if peer == "" {
+		return "", nil
+	}
+	id, list := onlyPeer(peer)
+	return id, i.addObject(ctx, id, list)
 }
 
 // Receive listens for memory.

@@ -5,11 +5,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -92,11 +96,23 @@ func (d *Driver) secondary(ctx context.Context, spec hypervisor.SecondarySpec) (
 func (d *Driver) startDaemon(ctx context.Context, spec hypervisor.SecondarySpec, user *account) (*Secondary, error) {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
-	h := daemon{Spec: spec, User: d.cfg.User}
+	socket, address, err := listen(ctx, spec.Listen)
+	if err != nil {
+		return nil, err
+	}
+	defer socket.Close()
+	creds, err := readCredentials(spec.TLS, server, spec.Dir, user)
+	if err != nil {
+		return nil, err
+	}
+	if creds != nil {
+		defer creds.forget()
+	}
+	h := daemon{Spec: spec, Address: address, User: d.cfg.User}
 	from := size(h.file(daemonLog))
 	proc, err := spawn(program{
-		path: d.cfg.StorageDaemon, dir: spec.Dir, log: h.file(daemonLog), user: user,
-		args: []string{"--chardev", "socket,id=monitor,server=on,wait=off,path=" + daemonMonitor, "--monitor", "chardev=monitor"},
+		path: d.cfg.StorageDaemon, dir: spec.Dir, log: h.file(daemonLog), user: user, files: []*os.File{socket},
+		args: daemonArguments(creds, spec.Peer),
 	})
 	if err != nil {
 		return nil, err
@@ -104,7 +120,7 @@ func (d *Driver) startDaemon(ctx context.Context, spec hypervisor.SecondarySpec,
 	h.Process = proc.id
 	s := &Secondary{h: h}
 	s.monitor = newMonitor("the secondary", h.file(daemonMonitor), proc, h.remove)
-	if err := s.begin(ctx, user); err != nil {
+	if err := s.begin(ctx); err != nil {
 		if proc.ended() {
 			err = refusal(tail(h.file(daemonLog), from), err)
 		}
@@ -114,68 +130,50 @@ func (d *Driver) startDaemon(ctx context.Context, spec hypervisor.SecondarySpec,
 	return s, nil
 }
 
-// begin makes the daemon listen and writes its handle down.
-func (s *Secondary) begin(ctx context.Context, user *account) error {
-	creds, err := s.credentials(ctx, s.h.Spec.TLS, server, s.h.Spec.Dir, user)
-	if err != nil {
-		return err
-	}
-	authz := ""
-	if creds != "" {
-		if authz, err = s.only(ctx, s.h.Spec.Peer); err != nil {
-			return err
-		}
-	}
-	if s.h.Address, err = s.serve(ctx, creds, authz); err != nil {
+// begin waits until the daemon answers and writes its handle down.
+func (s *Secondary) begin(ctx context.Context) error {
+	if _, err := s.connect(ctx); err != nil {
 		return err
 	}
 	return writeFile(s.h.file(daemonHandle), s.h.encode())
 }
 
-// serveTries is how many free ports are tried: one that is found free may be
-// taken by the time the daemon asks for it.
-const serveTries = 10
-
-// serve starts the NBD server and returns its address. The daemon cannot tell a
-// port that the kernel has chosen, so a free one is looked for here.
-func (s *Secondary) serve(ctx context.Context, creds, authz string) (string, error) {
-	host, port, err := net.SplitHostPort(s.h.Spec.Listen)
-	if err != nil {
-		return "", droveway.Errorf(droveway.Invalid, "address to listen at: %w", err)
-	}
-	chosen := port
-	for try := 0; ; try++ {
-		if port == "0" {
-			if chosen, err = freePort(ctx, host); err != nil {
-				return "", err
-			}
-		}
-		args := object{"addr": object{"type": "inet", "data": object{"host": host, "port": chosen}}}
-		if creds != "" {
-			args["tls-creds"] = creds
-		}
-		if authz != "" {
-			args["tls-authz"] = authz
-		}
-		err = s.execute(ctx, "nbd-server-start", args, nil)
-		if err == nil {
-			return net.JoinHostPort(host, chosen), nil
-		}
-		if port != "0" || try == serveTries || !strings.Contains(err.Error(), "in use") {
-			return "", droveway.Errorf(droveway.Unavailable, "listen at %s: %w", net.JoinHostPort(host, chosen), err)
+func daemonArguments(creds *credentials, peer string) []string {
+	a := []string{"--chardev", "socket,id=monitor,server=on,wait=off,path=" + daemonMonitor, "--monitor", "chardev=monitor"}
+	nbd := fmt.Sprintf("addr.type=fd,addr.str=%d", firstFile)
+	if creds != nil {
+		a, nbd = append(a, "--object", creds.object().String()), nbd+",tls-creds="+creds.id
+		if peer != "" {
+			id, list := onlyPeer(peer)
+			a, nbd = append(a, "--object", list.String()), nbd+",tls-authz="+id
 		}
 	}
+	return append(a, "--nbd-server", nbd)
 }
 
-func freePort(ctx context.Context, host string) (string, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+// listen makes the socket that the daemon listens at. It is made here for two
+// reasons: the daemon cannot tell which port the kernel has chosen, and it does
+// not switch off Nagle's algorithm, which costs 40 ms for each connection and
+// many a request. Connections inherit that from the socket.
+func listen(ctx context.Context, address string) (socket *os.File, real string, err error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		if cerr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
+	lc.SetMultipathTCP(false) // its sockets do not hand the option on
+	l, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
-		return "", droveway.Errorf(droveway.Unavailable, "find a free port on %s: %w", host, err)
+		return nil, "", droveway.Errorf(droveway.Unavailable, "listen at %s: %w", address, err)
 	}
 	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
+	socket, err = l.(*net.TCPListener).File()
+	if err != nil {
+		return nil, "", droveway.Errorf(droveway.Internal, "listen at %s: %w", address, err)
+	}
+	return socket, l.Addr().String(), nil
 }
 
 // abandon ends a daemon that was not started in full.

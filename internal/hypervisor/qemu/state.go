@@ -42,16 +42,8 @@ func (i *Instance) state(ctx context.Context) (hypervisor.State, error) {
 		return hypervisor.Incoming, nil
 	case "io-error", "internal-error", "guest-panicked":
 		return hypervisor.Stuck, nil
-	case "finish-migrate":
-		if m.held() {
-			return hypervisor.Held, nil
-		}
-		return hypervisor.Sending, nil
-	case "postmigrate":
-		if m.Status == "completed" {
-			return hypervisor.Sent, nil
-		}
-		return hypervisor.Paused, nil // a paused guest whose migration was cancelled
+	case "finish-migrate", "postmigrate":
+		return m.standing(run), nil
 	}
 	switch {
 	case m.active():

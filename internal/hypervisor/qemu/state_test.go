@@ -29,7 +29,7 @@ func TestState(t *testing.T) {
 		{run: "finish-migrate", migration: "active", want: hypervisor.Sending}, // not held back yet
 		{run: "finish-migrate", migration: "pre-switchover", want: hypervisor.Held},
 		{run: "finish-migrate", migration: "device", want: hypervisor.Held},
-		{run: "finish-migrate", migration: "completed", want: hypervisor.Held},
+		{run: "finish-migrate", migration: "completed", want: hypervisor.Sent},
 		{run: "postmigrate", migration: "completed", want: hypervisor.Sent},
 		{run: "postmigrate", migration: "cancelled", want: hypervisor.Paused}, // was paused when it was sent
 		{run: "inmigrate", incoming: true, want: hypervisor.Incoming},

@@ -3,7 +3,7 @@ package qemu
 import (
 	"context"
 	"crypto/sha256"
-	_ "embed"
+	"embed"
 	"encoding/hex"
 	"io"
 	"os"
@@ -22,38 +22,48 @@ const (
 	client endpoint = "client"
 )
 
-// dhParams is the group ffdhe2048 of RFC 7919. Without the file QEMU looks for a
+// dhParams has the group ffdhe2048 of RFC 7919. Without the file QEMU looks for a
 // group of its own at each start of a server, which takes up to two seconds.
 //
 //go:embed ffdhe2048.pem
-var dhParams string
+var dhParams embed.FS
 
 // files are what QEMU reads of a TLS directory for a side.
 func (e endpoint) files() []string {
 	return []string{"ca-cert.pem", string(e) + "-cert.pem", string(e) + "-key.pem"}
 }
 
-// credentials gives the process of m the certificate of one side, and returns
-// the id of the object; it is empty without TLS. The id says what the
-// certificate is: a renewed one makes another object.
+// credentials are the certificate of one side, as an object of QEMU. The id says
+// what the certificate is: a renewed one makes another object.
 //
 // QEMU reads the files once, so a copy of them that its user may read is there
-// for that moment only.
-func (m *monitor) credentials(ctx context.Context, tls *hypervisor.TLS, e endpoint, dir string, user *account) (string, error) {
+// until forget.
+type credentials struct {
+	id   string
+	copy string // directory
+	side endpoint
+}
+
+// readCredentials gives nil without TLS.
+func readCredentials(tls *hypervisor.TLS, e endpoint, dir string, user *account) (*credentials, error) {
 	if tls == nil {
-		return "", nil
+		return nil, nil
 	}
 	sum := sha256.New()
-	copied := filepath.Join(dir, "tls-"+string(e))
-	defer os.RemoveAll(copied)
-	if err := copyCredentials(tls.Dir, copied, e, user, sum); err != nil {
-		return "", err
+	c := &credentials{copy: filepath.Join(dir, "tls-"+string(e)), side: e}
+	if err := copyCredentials(tls.Dir, c.copy, e, user, sum); err != nil {
+		c.forget()
+		return nil, err
 	}
-	id := "tls-" + string(e) + "-" + hex.EncodeToString(sum.Sum(nil)[:6])
-	return id, m.addObject(ctx, id, object{
-		"qom-type": "tls-creds-x509", "id": id, "endpoint": e, "verify-peer": true, "dir": copied,
-	})
+	c.id = "tls-" + string(e) + "-" + hex.EncodeToString(sum.Sum(nil)[:6])
+	return c, nil
 }
+
+func (c *credentials) object() object {
+	return object{"qom-type": "tls-creds-x509", "id": c.id, "endpoint": c.side, "verify-peer": true, "dir": c.copy}
+}
+
+func (c *credentials) forget() { _ = os.RemoveAll(c.copy) }
 
 func copyCredentials(from, to string, e endpoint, user *account, sum io.Writer) error {
 	if err := os.MkdirAll(to, 0o700); err != nil {
@@ -74,7 +84,11 @@ func copyCredentials(from, to string, e endpoint, user *account, sum io.Writer) 
 	}
 	if e == server {
 		path := filepath.Join(to, "dh-params.pem")
-		if err := os.WriteFile(path, []byte(dhParams), 0o600); err != nil {
+		group, err := dhParams.ReadFile("ffdhe2048.pem")
+		if err == nil {
+			err = os.WriteFile(path, group, 0o600)
+		}
+		if err != nil {
 			return droveway.Errorf(droveway.Internal, "TLS credentials: %w", err)
 		}
 		own = append(own, path)
@@ -82,20 +96,17 @@ func copyCredentials(from, to string, e endpoint, user *account, sum io.Writer) 
 	return user.own(own...)
 }
 
-// only makes an access list that admits the one peer with a name in its
-// certificate, and returns its id; it is empty without a name.
-func (m *monitor) only(ctx context.Context, peer string) (string, error) {
-	if peer == "" {
-		return "", nil
-	}
+// onlyPeer is an access list that admits the one peer with a name in its
+// certificate.
+func onlyPeer(peer string) (id string, list object) {
 	sum := sha256.Sum256([]byte(peer))
-	id := "peer-" + hex.EncodeToString(sum[:6])
-	var rules []object
+	id = "peer-" + hex.EncodeToString(sum[:6])
 	cn := "CN=" + peer
-	for match, format := range map[string]string{cn: "exact", cn + ",*": "glob", "*," + cn: "glob", "*," + cn + ",*": "glob"} {
-		rules = append(rules, object{"match": match, "policy": "allow", "format": format})
+	rules := []object{{"match": cn, "policy": "allow", "format": "exact"}}
+	for _, match := range []string{cn + ",*", "*," + cn, "*," + cn + ",*"} {
+		rules = append(rules, object{"match": match, "policy": "allow", "format": "glob"})
 	}
-	return id, m.addObject(ctx, id, object{"qom-type": "authz-list", "id": id, "policy": "deny", "rules": rules})
+	return id, object{"qom-type": "authz-list", "id": id, "policy": "deny", "rules": rules}
 }
 
 // addObject makes an object that is not there yet.
