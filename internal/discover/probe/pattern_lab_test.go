@@ -91,7 +91,7 @@ func TestPatternRefused(t *testing.T) {
 		}
 	}
 	// The destination goes away: one SYN, one reset, no more.
-	p.ledger.contact(tuple{protocol: "tcp", remote: netip.MustParseAddrPort(probetest.Outside + "9999")})
+	p.knows(probetest.Outside + "9999")
 	n.Count("a1", 9999)
 	if err := p.Assign(plan(c, probetest.Outside+"9999", 4)); err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestPatternRefused(t *testing.T) {
 	s.until("the end of the pattern", func() bool { return len(s.emitted) == 1 && s.emitted[0].Error == "reset by the other end" })
 	// Nobody answers: one SYN, not repeated.
 	n.Run("rb", "table ip silent {\n chain in { type filter hook input priority 0; tcp dport 9998 drop; }\n}\n", "nft", "-f", "-")
-	p.ledger.contact(tuple{protocol: "tcp", remote: netip.MustParseAddrPort(probetest.Outside + "9998")})
+	p.knows(probetest.Outside + "9998")
 	if counted := n.Counted("a1"); counted["syn"] != 1 {
 		t.Errorf("after a reset: %v", counted)
 	}
@@ -111,6 +111,13 @@ func TestPatternRefused(t *testing.T) {
 	if counted := n.Counted("a1"); counted["syn"] != 1 {
 		t.Errorf("without an answer: %v", counted)
 	}
+}
+
+// knows has the host talk to a destination that does not answer.
+func (p *Probe) knows(to string) {
+	p.ledger.mu.Lock()
+	defer p.ledger.mu.Unlock()
+	p.ledger.contact(tuple{protocol: "tcp", remote: netip.MustParseAddrPort(to)})
 }
 
 // A probe that ends mid-pattern leaves nothing open and nothing unsaid; the next
