@@ -9,7 +9,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: build setup check test test-lab demo bench-move bench-idle clean
+.PHONY: build setup check test test-lab test-faults demo bench-move bench-idle soak clean
 
 # The one binary, bin/droveway.
 build:
@@ -29,6 +29,16 @@ test: setup build check test-lab
 # The tests with real guests. Root.
 test-lab:
 	scripts/test-lab
+
+# Every accident at every step of a move: out/faults.json. Root, half an hour.
+test-faults: setup build
+	DROVEWAY_FAULTS=all scripts/test-lab -run 'TestFaults$$' -v ./internal/migrate
+
+# Random moves, restarts and kills: out/soak.json. SOAK=15m SEED=1. Root.
+SOAK ?= 15m
+SEED ?= $(shell date +%s)
+soak: setup build
+	go run ./bench/soak --for $(SOAK) --seed $(SEED) --out out
 
 # Moves a real Debian guest between two hosts and proves that nothing was lost:
 # out/demo.json. Root.
