@@ -29,10 +29,6 @@ const (
 	maxNICs  = slotSeed - slotNIC
 )
 
-// firstFile is the number of the first descriptor that is handed to a child
-// (exec.Cmd.ExtraFiles).
-const firstFile = 3
-
 func valid(spec hypervisor.Spec) error {
 	switch {
 	case spec.CPUs < 1:
@@ -117,7 +113,7 @@ func arguments(p *platform, spec hypervisor.Spec, ramKiB int64) []string {
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1",
 		"-rtc", "base=utc", "-msg", "timestamp=on", "-S",
-		"-qmp", "unix:" + monitorName + ",server=on,wait=off",
+		"-chardev", monitorArguments(monitorName), "-mon", "mode=control,chardev=" + monitorName,
 		"-chardev", "file,id=console,append=on,path=" + consoleName, "-serial", "chardev:console",
 		"-device", device("virtio-rng-pci", "rng", slotRNG, object{"rng": "entropy"}), "-object", "rng-builtin,id=entropy",
 	}
@@ -177,7 +173,7 @@ func cardArguments(nics []hypervisor.NIC) []string {
 	var a []string
 	for n, c := range nics {
 		id := fmt.Sprintf("nic%d", n)
-		a = append(a, "-netdev", fmt.Sprintf("tap,id=%s,fd=%d", id, firstFile+n), "-device",
+		a = append(a, "-netdev", fmt.Sprintf("tap,id=%s,fd=%d", id, nextFD+n), "-device",
 			device("virtio-net-pci", "card"+strconv.Itoa(n), slotNIC+n, object{"netdev": id, "mac": c.MAC, "romfile": ""}))
 	}
 	return a

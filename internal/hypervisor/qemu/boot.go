@@ -3,7 +3,6 @@ package qemu
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -66,7 +65,7 @@ func (d *Driver) tryAccelerator(ctx context.Context, accel string, user *account
 	defer disk.Close()
 	node := object{
 		"driver": "raw", "node-name": "trial", "read-only": true,
-		"file": object{"driver": "file", "filename": fmt.Sprintf("/proc/self/fd/%d", firstFile), "read-only": true, "locking": "off"},
+		"file": object{"driver": "file", "filename": "/proc/self/fd/3", "read-only": true, "locking": "off"},
 	}
 	cmd := exec.CommandContext(ctx, d.cfg.QEMU,
 		"-machine", machineType+",accel="+accel, "-cpu", cpuFor(accel), "-m", "32", "-nodefaults", "-no-user-config", "-display", "none",

@@ -100,13 +100,17 @@ func (l *launch) limit() error {
 }
 
 func (l *launch) spawn() error {
-	var taps []*os.File
-	for _, n := range l.spec.NICs {
-		taps = append(taps, n.TAP)
+	socket, err := monitorSocket(l.spec.Dir, monitorName)
+	if err != nil {
+		return err
 	}
-	var err error
+	defer socket.Close()
+	files := []*os.File{socket}
+	for _, n := range l.spec.NICs {
+		files = append(files, n.TAP)
+	}
 	l.proc, err = spawn(program{
-		path: l.driver.cfg.QEMU, dir: l.spec.Dir, log: l.path(logName), files: taps, user: l.platform.user,
+		path: l.driver.cfg.QEMU, dir: l.spec.Dir, log: l.path(logName), files: files, user: l.platform.user,
 		args: arguments(l.platform, l.spec, l.driver.ramFor(l.platform, l.spec.MemoryMiB)),
 	})
 	return err

@@ -62,8 +62,7 @@ func (m *monitor) connect(ctx context.Context) (*qmp.Client, error) {
 	return c, nil
 }
 
-// redial is how long to wait before a socket that is not there yet is tried
-// again.
+// redial is how long to wait before a connection that broke is tried again.
 const redial = 5 * time.Millisecond
 
 // dial connects to a process that may still be starting.

@@ -101,6 +101,11 @@ func (d *Driver) startDaemon(ctx context.Context, spec hypervisor.SecondarySpec,
 		return nil, err
 	}
 	defer socket.Close()
+	mon, err := monitorSocket(spec.Dir, daemonMonitor)
+	if err != nil {
+		return nil, err
+	}
+	defer mon.Close()
 	creds, err := readCredentials(spec.TLS, server, spec.Dir, user)
 	if err != nil {
 		return nil, err
@@ -111,7 +116,7 @@ func (d *Driver) startDaemon(ctx context.Context, spec hypervisor.SecondarySpec,
 	h := daemon{Spec: spec, Address: address, User: d.cfg.User}
 	from := size(h.file(daemonLog))
 	proc, err := spawn(program{
-		path: d.cfg.StorageDaemon, dir: spec.Dir, log: h.file(daemonLog), user: user, files: []*os.File{socket},
+		path: d.cfg.StorageDaemon, dir: spec.Dir, log: h.file(daemonLog), user: user, files: []*os.File{mon, socket},
 		args: daemonArguments(creds, spec.Peer),
 	})
 	if err != nil {
@@ -139,8 +144,8 @@ func (s *Secondary) begin(ctx context.Context) error {
 }
 
 func daemonArguments(creds *credentials, peer string) []string {
-	a := []string{"--chardev", "socket,id=monitor,server=on,wait=off,path=" + daemonMonitor, "--monitor", "chardev=monitor"}
-	nbd := fmt.Sprintf("addr.type=fd,addr.str=%d", firstFile)
+	a := []string{"--chardev", monitorArguments(daemonMonitor), "--monitor", "chardev=" + daemonMonitor}
+	nbd := fmt.Sprintf("addr.type=fd,addr.str=%d", nextFD)
 	if creds != nil {
 		a, nbd = append(a, "--object", creds.object().String()), nbd+",tls-creds="+creds.id
 		if peer != "" {

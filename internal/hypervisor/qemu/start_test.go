@@ -43,7 +43,7 @@ func TestArguments(t *testing.T) {
 	args := arguments(p, testSpec(t), 524296)
 	for option, values := range map[string][]string{
 		"-machine": {"pc-q35-7.2,accel=tcg"}, "-cpu": {"max"}, "-smp": {"2"}, "-m": {"524296k"}, "-uuid": {"6f1c9a52"},
-		"-sandbox": {"on,"}, "-S": {"-qmp"}, "-netdev": {"tap,id=nic0,fd=3"},
+		"-sandbox": {"on,"}, "-S": {"-chardev"}, "-netdev": {"tap,id=nic0,fd=4"},
 		"-blockdev": {
 			`"filename":"/v/root.qcow2"`, `"node-name":"d0-local"`, `"node-name":"d1-local"`,
 			`"filename":"/a,b/seed.iso","read-only":true`,
