@@ -5,6 +5,7 @@ package bus_test
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,10 +20,18 @@ import (
 	"github.com/droveway/droveway/internal/engine/store"
 )
 
-const (
-	natsModule = "github.com/nats-io/nats-server/v2@v2.15.2"
-	natsListen = "127.0.0.1:42222"
-)
+const natsModule = "github.com/nats-io/nats-server/v2@v2.15.2"
+
+// freeAddress is an address that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
 
 // natsProcess starts the real program with a configuration and gives a kill that
 // it cannot notice coming.
@@ -43,7 +52,7 @@ func natsProcess(t *testing.T, program, conf string) (kill func()) {
 // The external bus is a process of its own, is killed, and comes back: hosts,
 // leases and tables go on.
 func TestExternalProcess(t *testing.T) {
-	dir := t.TempDir()
+	dir, natsListen := t.TempDir(), freeAddress(t)
 	install := exec.Command("go", "install", natsModule)
 	install.Env = append(os.Environ(), "GOBIN="+dir)
 	if out, err := install.CombinedOutput(); err != nil {
