@@ -23,15 +23,23 @@ type Fleet struct {
 	Images   store.Table[droveway.Image]
 	Networks store.Table[droveway.Network]
 	Tokens   store.Table[Token]
+	Probes   store.Table[Probe]
+}
+
+// Probe is a machine that a probe watches, whether or not it is a host of the
+// fleet too.
+type Probe struct {
+	droveway.Meta
+	Site string `json:"site"` // in which its private addresses mean something
 }
 
 // Token is a secret that lets somebody in: once, to join, or until it runs out,
 // to use the API. Its name is the hash of the secret, which is kept nowhere.
 type Token struct {
 	droveway.Meta
-	Role    string    `json:"role"` // "host" to join, "admin" for the API, "agent" for a host's downloads
+	Role    string    `json:"role"` // "host" and "probe" to join, "admin" for the API, "agent" for a host's downloads
 	Expires time.Time `json:"expires,omitzero"`
-	UsedBy  string    `json:"used_by,omitempty"` // of a join token: the host that spent it
+	UsedBy  string    `json:"used_by,omitempty"` // of a join token: the host or probe that spent it
 }
 
 // Open opens the tables over a connection of the server.
@@ -47,6 +55,7 @@ func Open(ctx context.Context, conn *bus.Conn) (*Fleet, error) {
 		Images:   store.NewTable[droveway.Image](s.Objects, "image"),
 		Networks: store.NewTable[droveway.Network](s.Objects, "network"),
 		Tokens:   store.NewTable[Token](s.Objects, "token"),
+		Probes:   store.NewTable[Probe](s.Objects, "probe"),
 	}, nil
 }
 
