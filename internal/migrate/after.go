@@ -46,15 +46,18 @@ func (m *Moves) release(ctx context.Context, r *run) error {
 }
 
 // comeBack boots the machine from the source's disks, which hold every write
-// that was acknowledged. The target's instance must be gone for certain; that
-// nobody writes the disks any more the source makes sure of by ending its export
-// before anything else.
+// that was acknowledged. First the target ends whatever it has of the machine,
+// unless the operator says that there is no target any more; then the source ends
+// its export, so that nobody writes the disks; only then does a guest boot.
 func (m *Moves) comeBack(ctx context.Context, r *run, why string) error {
 	s := r.State
 	if err := m.returnToken(ctx, r); err != nil {
 		return err
 	}
-	if _, err := m.cfg.Hosts.Revoke(ctx, s.From, s.source()); err != nil {
+	if err := m.clearTarget(ctx, s); err != nil {
+		return err
+	}
+	if _, err := m.cfg.Hosts.Revoke(ctx, s.From, s.back()); err != nil {
 		return err
 	}
 	back := s.Source
@@ -63,9 +66,6 @@ func (m *Moves) comeBack(ctx context.Context, r *run, why string) error {
 		return err
 	}
 	if err := m.settleOn(ctx, back.Machine, s.From, back.Token); err != nil {
-		return err
-	}
-	if err := m.clearTarget(ctx, s); err != nil {
 		return err
 	}
 	live(r, s.From, "%s: booted from its disks there", why)

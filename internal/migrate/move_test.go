@@ -164,6 +164,40 @@ func TestGoBack(t *testing.T) {
 	}
 }
 
+// The target dies while the memory goes back: the guest boots from the source's
+// disks.
+func TestGoBackLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startBus(t))
+	steps := w.moves.steps(w.request())
+	asked := make(chan struct{})
+	before(steps, "hydrate", func() {
+		w.write(1, 2)
+		w.hosts[1].driver.Fail("Handover", droveway.Errorf(droveway.Unavailable, "%w", errBroken))
+		time.AfterFunc(200*time.Millisecond, func() {
+			w.hosts[1].driver.Kill(name)
+			w.hosts[1].driver.Fail("Handover", nil)
+		})
+		close(asked)
+	})
+	if rec := w.moveAsked(steps, asked); rec.Job.State != droveway.JobFailed {
+		t.Fatalf("the move %s, want failed", rec.Job.State)
+	}
+	w.mustLive(0, 1, 2)
+}
+
+// A take-over that is refused leaves no second guest: the target's is ended
+// before the source's boots.
+func TestTakeOverRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startBus(t))
+	w.hosts[1].driver.Fail("TakeOver", droveway.Errorf(droveway.Conflict, "%w", errBroken))
+	if rec := w.move(w.moves.steps(w.request())); rec.Job.State != droveway.JobFailed {
+		t.Fatalf("the move %s, want failed", rec.Job.State)
+	}
+	w.mustLive(0, 1)
+}
+
 func goesBack(t *testing.T, w *world, step, fails string) {
 	steps := w.moves.steps(w.request())
 	asked := make(chan struct{})
