@@ -95,7 +95,7 @@ type NetworkRequest struct {
 
 // TokenRequest asks for a secret that lets somebody in.
 type TokenRequest struct {
-	Role string `json:"role" enum:"host" doc:"host: lets one host join"`
+	Role string `json:"role" enum:"host,probe" doc:"host: lets one host join; probe: lets one probe join"`
 	Life string `json:"life,omitempty" doc:"As 30m or 1h; at most 720h, 1h if empty"`
 }
 
@@ -113,7 +113,9 @@ type JoinRequest struct {
 	Name    string `json:"name" doc:"The host's name in the fleet"`
 	Address string `json:"address" maxLength:"64" doc:"IP address for the traffic between hosts"`
 	NKey    string `json:"nkey" maxLength:"128" doc:"Public user nkey for the bus"`
-	CSR     string `json:"csr" maxLength:"16384" doc:"Certificate request, PEM"`
+	CSR     string `json:"csr,omitempty" maxLength:"16384" doc:"Certificate request of a host, PEM"`
+	Role    string `json:"role,omitempty" enum:"host,probe" doc:"What joins, as its token says; empty: host"`
+	Site    string `json:"site,omitempty" maxLength:"63" doc:"Site of a probe; empty: default"`
 }
 
 // Joined is what a host needs from then on.
@@ -121,8 +123,8 @@ type Joined struct {
 	BusURL   string `json:"bus_url"`
 	JWT      string `json:"jwt"`
 	CA       string `json:"ca"`        // PEM
-	Cert     string `json:"cert"`      // PEM
-	APIToken string `json:"api_token"` // for downloads of images
+	Cert     string `json:"cert"`      // PEM; of a host
+	APIToken string `json:"api_token"` // for downloads of images; of a host
 }
 
 // Problem is an error on the wire: RFC 9457 with the members kind, feature and

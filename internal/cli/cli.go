@@ -32,6 +32,7 @@ type app struct {
 // together.
 type Roles struct {
 	Host   *cobra.Command // droveway host; nil: it holds only the verbs
+	Probe  *cobra.Command // droveway probe; nil: as Host
 	Others []*cobra.Command
 }
 
@@ -39,7 +40,7 @@ type Roles struct {
 func New(env Env, roles Roles) *cobra.Command {
 	a := &app{env: env}
 	root := group("droveway", "Moves machines without stopping them",
-		hostCommand(a, roles.Host), imageCommand(a), machineCommand(a), networkCommand(a),
+		hostCommand(a, roles.Host), probeCommand(a, roles.Probe), relationCommand(a), imageCommand(a), machineCommand(a), networkCommand(a),
 		jobCommand(a), eventCommand(a), tokenCommand(a),
 		labCommand(a), versionCommand(a), manCommand(a), exitCodes())
 	root.AddCommand(roles.Others...)

@@ -25,7 +25,7 @@ func tokenCreate(a *app) *cobra.Command {
 		}
 		return printOne(a, out, tokenColumns)
 	})
-	c.Flags().StringVar(&t.Role, "role", "host", "what it is for: host lets one host join")
+	c.Flags().StringVar(&t.Role, "role", "host", "what it is for: host lets one host join, probe one probe")
 	c.Flags().StringVar(&t.Life, "life", "", "how long it is good for, as 30m (default 1h)")
 	return c
 }

@@ -18,7 +18,7 @@ import (
 
 // Roles gives the commands that run a role.
 func Roles() cli.Roles {
-	return cli.Roles{Host: hostCommand(), Others: []*cobra.Command{serverCommand()}}
+	return cli.Roles{Host: hostCommand(), Probe: probeCommand(), Others: []*cobra.Command{serverCommand()}}
 }
 
 // logFlags say what is logged.

@@ -1,5 +1,5 @@
-// Package daemon wires a role together and runs it: the server, and the agent of
-// a host.
+// Package daemon wires a role together and runs it: the server, the agent of a
+// host, and a probe.
 //
 // It is the only package that knows all the others, and it decides nothing: it
 // opens a data directory, makes the parts in their order, runs them until one

@@ -36,6 +36,8 @@ type HostConfig struct {
 	// Hypervisor is used instead of Driver, if set: drivers in memory move
 	// guests only between those of one process.
 	Hypervisor hypervisor.Driver
+
+	role, site string // of a probe, which joins in the same way
 }
 
 // Host runs the agent of a host until ctx ends; guests go on without it. A host

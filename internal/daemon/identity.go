@@ -26,7 +26,7 @@ const (
 	tlsDir       = "tls" // certificates as the hypervisor wants them
 )
 
-// identity is what a host got when it joined.
+// identity is what a host or a probe got when it joined.
 type identity struct {
 	Bus     bus.Credentials `json:"bus"`
 	API     client.Context  `json:"api"`
@@ -83,6 +83,7 @@ func join(ctx context.Context, cfg HostConfig) (identity, error) {
 	}
 	got, err := ask(ctx, cfg, id.API, client.JoinRequest{
 		Token: cfg.Token, Name: id.Bus.Name, Address: id.Address.String(), NKey: public, CSR: string(csr),
+		Role: cfg.role, Site: cfg.site,
 	})
 	if err != nil {
 		return id, droveway.Errorf(droveway.KindOf(err), "join the fleet as %s: %w", id.Bus.Name, err)
@@ -90,12 +91,15 @@ func join(ctx context.Context, cfg HostConfig) (identity, error) {
 	id.Bus.URL, id.Bus.JWT, id.Bus.Seed, id.Bus.CA = got.BusURL, got.JWT, string(seed), []byte(got.CA)
 	id.API.Token, id.API.CA = got.APIToken, got.CA
 	cfg.Log.Info("joined the fleet", "host", id.Bus.Name, "server", cfg.Server)
+	if got.Cert == "" {
+		return id, keep(cfg.Data, id, nil)
+	}
 	return id, keep(cfg.Data, id, tlsFiles(got, key))
 }
 
 // newIdentity fills in what the operator left out.
 func newIdentity(cfg HostConfig) (identity, error) {
-	id := identity{Bus: bus.Credentials{Name: cfg.Name}, API: client.Context{Server: cfg.Server}, Address: cfg.Address}
+	id := identity{Bus: bus.Credentials{Name: cfg.Name, Role: cfg.role}, API: client.Context{Server: cfg.Server}, Address: cfg.Address}
 	if cfg.Token == "" {
 		return id, droveway.Errorf(droveway.Invalid, "this host has not joined a fleet: give --server, --ca and --token (from droveway token create)")
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/cli"
+	"github.com/droveway/droveway/internal/discover/service"
 	"github.com/droveway/droveway/internal/engine/bus"
 	"github.com/droveway/droveway/internal/engine/job"
 	"github.com/droveway/droveway/internal/engine/lease"
@@ -47,6 +48,7 @@ type server struct {
 	images    *image.Library
 	conn      *bus.Conn
 	fleet     *fleet.Fleet
+	relations *service.Service
 }
 
 // Server runs the server until ctx ends or a part of it fails. Only one server
@@ -131,6 +133,7 @@ func (s *server) run(g *group) error {
 	}
 	g.run("jobs", jobs.Run)
 	g.run("machines", machines.Run)
+	g.run("relations", s.relations.Run)
 	g.run("API", func(ctx context.Context) error { return api.Serve(ctx, ln, cert) })
 	s.cfg.Log.Info("server is ready", "url", url, "bus", s.bus.URL())
 	if s.cfg.Ready != nil {
@@ -157,6 +160,9 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 	if s.fleet, err = fleet.Open(connecting, s.conn); err != nil {
 		return nil, nil, nil, err
 	}
+	if s.relations, err = service.New(service.Config{Conn: s.conn, Fleet: s.fleet, Log: s.cfg.Log}); err != nil {
+		return nil, nil, nil, err
+	}
 	leases := lease.New(s.fleet.Stores.Leases, s.conn.JS)
 	hosts := host.NewClient(s.conn)
 	jobs := job.NewManager(job.ManagerConfig{
@@ -172,7 +178,7 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 	}
 	api := httpapi.New(httpapi.Config{
 		Fleet: s.fleet, Machines: machines, Moves: moves, Jobs: jobs, Images: s.images, Events: s.conn,
-		Consoles: hosts, Registrar: registrar{s.authority, s.bus}, Version: cli.Version(), Log: s.cfg.Log, Metrics: s.metrics,
+		Consoles: hosts, Relations: s.relations, Registrar: registrar{s.authority, s.bus}, Version: cli.Version(), Log: s.cfg.Log, Metrics: s.metrics,
 	})
 	return api, jobs, machines, nil
 }

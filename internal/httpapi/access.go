@@ -21,6 +21,7 @@ const (
 	RoleAdmin = "admin" // everything
 	RoleAgent = "agent" // a host: downloads of images
 	RoleHost  = "host"  // may join, once
+	RoleProbe = "probe" // a probe may join, once
 )
 
 // access says who may use an operation.

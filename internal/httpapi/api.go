@@ -62,11 +62,12 @@ type Consoles interface {
 	Console(ctx context.Context, hostName string, r host.Console) (host.ConsoleData, error)
 }
 
-// Registrar gives a joining host its identities.
+// Registrar gives a joining host or probe its identities.
 type Registrar interface {
 	CA() []byte
 	Sign(csrPEM []byte, name string, addrs []string) (certPEM []byte, err error)
 	HostCredentials(host, nkeyPublic string) (jwt string, err error)
+	ProbeCredentials(host, nkeyPublic string) (jwt string, err error)
 	URL() string // of the bus
 }
 
@@ -79,6 +80,7 @@ type Config struct {
 	Images    Images
 	Events    Events
 	Consoles  Consoles
+	Relations Relations
 	Registrar Registrar
 	Version   string
 	Log       *slog.Logger
@@ -121,6 +123,9 @@ func (a *API) routes() {
 	a.jobRoutes()
 	a.eventRoutes()
 	a.joinRoutes()
+	a.relationRoutes()
+	a.relationUseRoutes()
+	a.probeRoutes()
 	a.plainRoutes()
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/netip"
@@ -26,7 +27,7 @@ const (
 
 func (a *API) joinRoutes() {
 	route(a, admins, withStatus(op("create-token", http.MethodPost, "/v1/tokens", "Make a token; it is shown once"), http.StatusCreated), a.createToken)
-	route(a, anybody, op("join", http.MethodPost, "/v1/join", "Become a host of the fleet, with a join token"), a.join)
+	route(a, anybody, op("join", http.MethodPost, "/v1/join", "Become a host or a probe of the fleet, with a join token"), a.join)
 }
 
 func (a *API) createToken(ctx context.Context, in *NewTokenRequest) (*reply[client.Token], error) {
@@ -52,8 +53,12 @@ func (a *API) createToken(ctx context.Context, in *NewTokenRequest) (*reply[clie
 // request was found right: a slip does not cost the token.
 func (a *API) join(ctx context.Context, in *Joining) (*reply[client.Joined], error) {
 	req := in.Body
-	if err := a.joinToken(ctx, req.Token); err != nil {
+	role := cmp.Or(req.Role, RoleHost)
+	if err := a.joinToken(ctx, req.Token, role); err != nil {
 		return nil, err
+	}
+	if role == RoleProbe {
+		return answer(a.joinProbe(ctx, req))
 	}
 	addr, err := checkJoin(req)
 	if err != nil {
@@ -77,24 +82,24 @@ func taken(name string) error {
 	return droveway.Errorf(droveway.Exists, "there is a host %s already: join under another name, or remove that one first", name)
 }
 
-// joinToken refuses a token with which no host may join.
-func (a *API) joinToken(ctx context.Context, secret string) error {
+// joinToken refuses a token with which nobody of a role may join.
+func (a *API) joinToken(ctx context.Context, secret, role string) error {
 	t, _, err := a.cfg.Fleet.Tokens.Get(ctx, TokenName(secret))
 	if droveway.Is(err, droveway.NotFound) {
-		return unauthorized("the join token is not known to this server: make one with droveway token create")
+		return unauthorized("the join token is not known to this server: make one with droveway token create --role " + role)
 	}
 	if err != nil {
 		return err
 	}
-	return joinable(t)
+	return joinable(t, role)
 }
 
-func joinable(t fleet.Token) error {
+func joinable(t fleet.Token, role string) error {
 	switch {
-	case t.Role != RoleHost:
-		return unauthorized("a token of role " + t.Role + " lets no host join: make one with droveway token create")
+	case t.Role != role:
+		return unauthorized("a token of role " + t.Role + " lets no " + role + " join: make one with droveway token create --role " + role)
 	case t.UsedBy != "":
-		return unauthorized("the join token was used by host " + t.UsedBy + ", and is good once: make another with droveway token create")
+		return unauthorized("the join token was used by " + role + " " + t.UsedBy + ", and is good once: make another with droveway token create")
 	case expired(t):
 		return unauthorized("the join token has expired: make another with droveway token create")
 	}
@@ -110,10 +115,14 @@ func checkJoin(r client.JoinRequest) (netip.Addr, error) {
 	if err != nil || addr.IsUnspecified() || addr.Zone() != "" {
 		return netip.Addr{}, droveway.Errorf(droveway.Invalid, "address %q of host %s: give the IP address that other hosts reach it by", r.Address, r.Name)
 	}
+	return addr, checkKey(r)
+}
+
+func checkKey(r client.JoinRequest) error {
 	if !nkeys.IsValidPublicUserKey(r.NKey) {
-		return netip.Addr{}, droveway.Errorf(droveway.Invalid, "nkey of host %s: it is no public user key", r.Name)
+		return droveway.Errorf(droveway.Invalid, "nkey of host %s: it is no public user key", r.Name)
 	}
-	return addr, nil
+	return nil
 }
 
 // identify makes the identities of a host.
@@ -132,15 +141,7 @@ func (a *API) identify(r client.JoinRequest, addr netip.Addr) (client.Joined, er
 // admitHost spends the token and makes the host. Of two that come with one
 // token, or under one name, one gets in.
 func (a *API) admitHost(ctx context.Context, r client.JoinRequest, addr netip.Addr, j client.Joined) (client.Joined, error) {
-	token := TokenName(r.Token)
-	_, err := a.cfg.Fleet.Tokens.Update(ctx, token, func(t *fleet.Token) error {
-		if err := joinable(*t); err != nil {
-			return err
-		}
-		t.UsedBy = r.Name
-		return nil
-	})
-	if err != nil {
+	if err := a.spend(ctx, r.Token, RoleHost, r.Name); err != nil {
 		return j, err
 	}
 	secret, name := NewToken()
@@ -162,4 +163,16 @@ func (a *API) admitHost(ctx context.Context, r client.JoinRequest, addr netip.Ad
 	j.APIToken = secret
 	a.publish(ctx, "host.joined", "host/"+r.Name)
 	return j, nil
+}
+
+// spend uses up a join token.
+func (a *API) spend(ctx context.Context, secret, role, name string) error {
+	_, err := a.cfg.Fleet.Tokens.Update(ctx, TokenName(secret), func(t *fleet.Token) error {
+		if err := joinable(*t, role); err != nil {
+			return err
+		}
+		t.UsedBy = name
+		return nil
+	})
+	return err
 }

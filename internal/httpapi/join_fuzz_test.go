@@ -89,3 +89,7 @@ func (unsigned) URL() string { return "" }
 func (unsigned) HostCredentials(string, string) (string, error) {
 	return "", droveway.Errorf(droveway.Invalid, "nobody gets in")
 }
+
+func (unsigned) ProbeCredentials(string, string) (string, error) {
+	return "", droveway.Errorf(droveway.Invalid, "nobody gets in")
+}

@@ -31,14 +31,24 @@ const (
 	reconnectMax = 2 * time.Second
 )
 
-// Credentials are all a host needs to use the bus. Whoever keeps them keeps them
+// Credentials are all a host or a probe needs to use the bus. Whoever keeps them keeps them
 // with mode 0600.
 type Credentials struct {
-	URL  string `json:"url"`  // one or more, with commas between
-	JWT  string `json:"jwt"`  // from Server.HostCredentials
-	Seed string `json:"seed"` // of the host's user nkey
-	CA   []byte `json:"ca"`   // PEM
-	Name string `json:"name"` // of the host
+	URL  string `json:"url"`            // one or more, with commas between
+	JWT  string `json:"jwt"`            // from Server.HostCredentials or ProbeCredentials
+	Seed string `json:"seed"`           // of the host's user nkey
+	CA   []byte `json:"ca"`             // PEM
+	Name string `json:"name"`           // of the host
+	Role string `json:"role,omitempty"` // RoleProbe; empty: the host itself
+}
+
+// inbox is where answers arrive. Everybody has its own: the usual common one
+// would let every host read the answers to all. No host's name has a _ in it.
+func (c Credentials) inbox() string {
+	if c.Role != "" {
+		return inboxPrefix(c.Role + "_" + c.Name)
+	}
+	return inboxPrefix(c.Name)
 }
 
 // Conn is a connection to the bus. It comes back by itself whenever it is lost;
@@ -54,7 +64,7 @@ type Conn struct {
 	once    *sync.Once
 }
 
-// Dial connects a host. It tries until ctx ends; an identity that the bus
+// Dial connects a host or a probe. It tries until ctx ends; an identity that the bus
 // refuses is Permission at once.
 func Dial(ctx context.Context, c Credentials, log *slog.Logger) (*Conn, error) {
 	pair, err := nkeys.FromSeed([]byte(c.Seed))
@@ -66,7 +76,7 @@ func Dial(ctx context.Context, c Credentials, log *slog.Logger) (*Conn, error) {
 		return nil, err
 	}
 	return dial(ctx, c.URL, newMetrics(nil), log,
-		nats.Name(c.Name), nats.CustomInboxPrefix(inboxPrefix(c.Name)), identity(c.JWT, pair), secure)
+		nats.Name(c.Name), nats.CustomInboxPrefix(c.inbox()), identity(c.JWT, pair), secure)
 }
 
 func identity(text string, pair nkeys.KeyPair) nats.Option {
@@ -196,6 +206,4 @@ func (s *Server) dial(ctx context.Context) (*Conn, error) {
 // Close ends the connection for good.
 func (c *Conn) Close() { c.NC.Close() }
 
-// inboxPrefix is where answers to a host arrive. Each host has its own: the
-// usual common one would let every host read the answers to all.
 func inboxPrefix(host string) string { return "_INBOX_" + host }

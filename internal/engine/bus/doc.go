@@ -9,9 +9,12 @@
 // Subjects:
 //
 //	cmd.<host>.<verb>          a command for a host; answered by that host alone
+//	probe.<host>.report        what the probe of a host saw; answered by the server
+//	probe.<host>.order         what it is to do; answered by that probe alone
 //	event.<source>.<type>      an event; kept in the stream EVENTS
 //	$KV.<bucket>.<key>         a key of package store
 //	_INBOX_<host>.>            answers to a host
+//	_INBOX_probe_<host>.>      answers to the probe of a host
 //
 // An identity is a NATS user JWT whose subject permissions let a host answer its
 // own commands, write its own keys and tell its own events, and nothing else. So

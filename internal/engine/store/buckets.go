@@ -14,10 +14,11 @@ import (
 // Names of the buckets. A bucket is the stream KV_<name> with the subjects
 // $KV.<name>.>, by which the bus grants permissions.
 const (
-	BucketObjects  = "objects"
-	BucketObserved = "observed"
-	BucketJobs     = "jobs"
-	BucketLeases   = "leases"
+	BucketObjects   = "objects"
+	BucketObserved  = "observed"
+	BucketJobs      = "jobs"
+	BucketLeases    = "leases"
+	BucketRelations = "relations"
 )
 
 const (
@@ -31,14 +32,18 @@ const (
 	// Hosts write into these buckets; one that runs wild must not use up the
 	// room of the others.
 	hostBytes = 256 << 20
+
+	// Relations are found, so there may be any number of them.
+	relationBytes = 512 << 20
 )
 
 // Stores are the buckets of a fleet.
 type Stores struct {
-	Objects  jetstream.KeyValue // what is wanted; written by the server
-	Observed jetstream.KeyValue // what is seen; each host writes its own keys
-	Jobs     jetstream.KeyValue // journals of jobs
-	Leases   jetstream.KeyValue // keys that run out
+	Objects   jetstream.KeyValue // what is wanted; written by the server
+	Observed  jetstream.KeyValue // what is seen; each host writes its own keys
+	Jobs      jetstream.KeyValue // journals of jobs
+	Leases    jetstream.KeyValue // keys that run out
+	Relations jetstream.KeyValue // who talks to whom; written by the server
 }
 
 // Buckets opens the buckets and makes those that are missing: kept in files, and
@@ -54,6 +59,7 @@ func Buckets(ctx context.Context, js jetstream.JetStream) (*Stores, error) {
 		{BucketObserved, hostBytes, &s.Observed},
 		{BucketJobs, -1, &s.Jobs},
 		{BucketLeases, hostBytes, &s.Leases},
+		{BucketRelations, relationBytes, &s.Relations},
 	} {
 		kv, err := openBucket(ctx, js, bucketConfig(b.name, b.bytes))
 		if err != nil {

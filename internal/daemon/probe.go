@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/cli"
+	"github.com/droveway/droveway/internal/discover"
+	"github.com/droveway/droveway/internal/discover/probe"
+	"github.com/droveway/droveway/internal/engine/bus"
+)
+
+// ProbeConfig says how a probe is to be. Token, CA and Site are needed to join
+// only, and Name is kept from then on.
+type ProbeConfig struct {
+	Data   string // directory; made if it is missing
+	Server string // https URL
+	CA     string // file with the server's CA, PEM
+	Token  string // join token of role probe
+	Name   string // empty: that of the machine
+	Site   string // empty: default
+	Source string // of connections; empty: the best that works
+	Active bool   // may connections of patterns be opened
+	Log    *slog.Logger
+}
+
+// Probe watches this machine until ctx ends. One that has no identity yet joins
+// the fleet first.
+func Probe(ctx context.Context, cfg ProbeConfig) error {
+	unlock, err := lock(&cfg.Data, "probe")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := runProbe(ctx, cfg); ctx.Err() == nil {
+		return err
+	}
+	return nil // whatever failed failed because the probe was told to stop
+}
+
+func runProbe(ctx context.Context, cfg ProbeConfig) error {
+	id, err := identify(ctx, HostConfig{
+		Data: cfg.Data, Server: cfg.Server, CA: cfg.CA, Token: cfg.Token, Name: cfg.Name, Log: cfg.Log,
+		role: bus.RoleProbe, site: cfg.Site,
+	})
+	if err != nil {
+		return err
+	}
+	conn, err := bus.Dial(ctx, id.Bus, cfg.Log)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	host := id.Bus.Name
+	p, err := probe.New(probe.Config{
+		Host: host, Dir: cfg.Data, Sender: sender{conn, host}, Log: cfg.Log,
+		Source: cfg.Source, Patterns: cfg.Active,
+	})
+	if err != nil {
+		return err
+	}
+	cfg.Log.Info("probe is running", "host", host, "bus", id.Bus.URL, "active", cfg.Active)
+	g := newGroup(ctx)
+	g.run("orders", func(ctx context.Context) error { return conn.Orders(ctx, host, assign(p)) })
+	g.run("probe", p.Run)
+	return g.end()
+}
+
+// sender sends the reports of a host.
+type sender struct {
+	conn *bus.Conn
+	host string
+}
+
+func (s sender) Send(ctx context.Context, report []byte) error {
+	return s.conn.Report(ctx, s.host, report)
+}
+
+func assign(p *probe.Probe) func(json.RawMessage) error {
+	return func(order json.RawMessage) error {
+		var a discover.Assignment
+		if err := json.Unmarshal(order, &a); err != nil {
+			return droveway.Errorf(droveway.Invalid, "read a pattern: %w", err)
+		}
+		return p.Assign(a)
+	}
+}
+
+const probeMemory = 36 << 20
+
+func probeCommand() *cobra.Command {
+	var cfg ProbeConfig
+	var log logFlags
+	c := &cobra.Command{
+		Use: "probe", Short: "Watch who this machine talks to; with a verb: the probes of the fleet", Args: cli.NoOperands,
+		RunE: func(c *cobra.Command, _ []string) error {
+			frugal(probeMemory)
+			cfg.Log = log.logger(c)
+			if cfg.Token == "" {
+				cfg.Token = os.Getenv("DROVEWAY_TOKEN") // not in the list of processes
+			}
+			return Probe(c.Context(), cfg)
+		},
+	}
+	log.add(c)
+	f := c.Flags()
+	f.StringVar(&cfg.Data, "data", "/var/lib/droveway/probe", "data `directory`")
+	f.StringVar(&cfg.Server, "server", "", "`URL` of the server, as https://server:7443")
+	f.StringVar(&cfg.CA, "ca", "", "`file` with the server's CA (pki/ca-cert.pem of its data directory)")
+	f.StringVar(&cfg.Token, "token", "", "join token of role probe, needed once (default $DROVEWAY_TOKEN)")
+	f.StringVar(&cfg.Name, "name", "", "name in the fleet (default: that of the machine)")
+	f.StringVar(&cfg.Site, "site", "", "`site` in which private addresses mean something, given at the join (default: default)")
+	f.StringVar(&cfg.Source, "source", "", "`source` of connections (default: the best that works)")
+	f.BoolVar(&cfg.Active, "active", false, "emit patterns where the policy of the fleet allows it")
+	return c
+}

@@ -1,0 +1,166 @@
+package service
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/discover/allot"
+	"github.com/droveway/droveway/internal/discover/graph"
+	"github.com/droveway/droveway/internal/engine/store"
+)
+
+// archive keeps edges and the results of patterns in the bucket of relations. It
+// is used by one goroutine, but for note.
+//
+// An edge that is seen again and again changes all the time, and each write is
+// synced to disk. So what is new about an edge is written soon, and that it was
+// seen again only now and then: after a crash the time of its last sighting may
+// be too early by renewEvery.
+type archive struct {
+	kv      jetstream.KeyValue
+	edges   map[string]*kept
+	results map[string]time.Time // when each changed, as written
+	waiting map[string]allot.Result
+}
+
+// kept is an edge and what of it was written.
+type kept struct {
+	next    *graph.Edge // to write; nil: nothing
+	gone    bool
+	shape   string
+	written time.Time
+}
+
+const (
+	renewEvery = 10 * time.Minute
+	edgeKeys   = "edge"
+	resultKeys = "pattern"
+)
+
+func newArchive(kv jetstream.KeyValue) *archive {
+	return &archive{kv: kv, edges: map[string]*kept{}, results: map[string]time.Time{}, waiting: map[string]allot.Result{}}
+}
+
+func (a *archive) read(ctx context.Context) ([]graph.Edge, []allot.Result, error) {
+	edges, err := store.NewTable[graph.Edge](a.kv, edgeKeys).List(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	results, err := store.NewTable[allot.Result](a.kv, resultKeys).List(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	for _, e := range edges {
+		a.edges[e.ID] = &kept{shape: shape(e), written: now}
+	}
+	for _, r := range results {
+		a.results[resultKey(r)] = r.Changed
+	}
+	return edges, results, nil
+}
+
+// shape is what of an edge is written soon when it changes.
+func shape(e graph.Edge) string {
+	return fmt.Sprint(e.State, len(e.Paths), len(e.Evidence), e.Confidence)
+}
+
+func resultKey(r allot.Result) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%q", r.Candidate.Host, r.Candidate.Destination, r.Candidate.Service))
+	return hex.EncodeToString(sum[:16])
+}
+
+func (a *archive) note(changes []graph.Change, results []allot.Result) {
+	for _, c := range changes {
+		k := a.edges[c.Edge.ID]
+		if k == nil {
+			k = &kept{}
+			a.edges[c.Edge.ID] = k
+		}
+		k.next, k.gone = &c.Edge, c.Gone
+	}
+	current := make(map[string]bool, len(results))
+	for _, r := range results {
+		key := resultKey(r)
+		current[key] = true
+		if !a.results[key].Equal(r.Changed) {
+			a.waiting[key] = r
+		}
+	}
+	for key := range a.results {
+		if !current[key] {
+			a.waiting[key] = allot.Result{} // forgotten
+		}
+	}
+}
+
+// write writes what is due, or all. What fails stays due.
+func (a *archive) write(ctx context.Context, now time.Time, all bool) error {
+	var errs []error
+	for id, k := range a.edges {
+		if k.next == nil || !all && !k.gone && k.shape == shape(*k.next) && now.Sub(k.written) < renewEvery {
+			continue
+		}
+		if err := a.writeEdge(ctx, id, k, now); err != nil {
+			return fmt.Errorf("keep a relation: %w", err) // the next would fail too
+		}
+	}
+	for key, r := range a.waiting {
+		if err := a.writeResult(ctx, key, r); err != nil {
+			errs = append(errs, fmt.Errorf("keep the result of a pattern: %w", err))
+			break
+		}
+		delete(a.waiting, key)
+	}
+	return errors.Join(errs...)
+}
+
+func (a *archive) writeEdge(ctx context.Context, id string, k *kept, now time.Time) error {
+	if k.gone {
+		if err := a.remove(ctx, edgeKeys+"."+id); err != nil {
+			return err
+		}
+		delete(a.edges, id)
+		return nil
+	}
+	if err := a.put(ctx, edgeKeys+"."+id, k.next); err != nil {
+		return err
+	}
+	k.shape, k.written, k.next = shape(*k.next), now, nil
+	return nil
+}
+
+func (a *archive) writeResult(ctx context.Context, key string, r allot.Result) error {
+	if r.Candidate.Host == "" {
+		delete(a.results, key)
+		return a.remove(ctx, resultKeys+"."+key)
+	}
+	a.results[key] = r.Changed
+	return a.put(ctx, resultKeys+"."+key, r)
+}
+
+func (a *archive) put(ctx context.Context, key string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return droveway.Errorf(droveway.Internal, "encode %s: %w", key, err)
+	}
+	if _, err := a.kv.Put(ctx, key, b); err != nil {
+		return droveway.Errorf(droveway.Unavailable, "write %s: %w", key, err)
+	}
+	return nil
+}
+
+func (a *archive) remove(ctx context.Context, key string) error {
+	if err := a.kv.Delete(ctx, key); err != nil {
+		return droveway.Errorf(droveway.Unavailable, "delete %s: %w", key, err)
+	}
+	return nil
+}

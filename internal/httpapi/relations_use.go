@@ -1,0 +1,37 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/droveway/droveway/client"
+	"github.com/droveway/droveway/internal/discover/graph"
+	"github.com/droveway/droveway/internal/discover/service"
+)
+
+// GroupChange is the input of put-application.
+type GroupChange struct {
+	Named
+	Body client.ApplicationRequest
+}
+
+// WaveLimits is the input of plan-waves.
+type WaveLimits struct {
+	Hosts int `query:"hosts" minimum:"0" doc:"At most so many in a wave; 0: no limit"`
+}
+
+// relationUseRoutes are what people ask before they move anything.
+func (a *API) relationUseRoutes() {
+	route(a, admins, op("list-applications", http.MethodGet, "/v1/applications", "List the groups of hosts that belong together"), func(context.Context, *Nothing) (*reply[client.List[graph.Application]], error) {
+		return answerList(a.cfg.Relations.Applications(), nil)
+	})
+	route(a, admins, op("put-application", http.MethodPut, "/v1/applications/{name}", "Say which hosts belong together; none: forget the group"), func(ctx context.Context, in *GroupChange) (*struct{}, error) {
+		return nil, a.cfg.Relations.SetGroup(ctx, service.Group{Name: in.Name, Hosts: in.Body.Hosts})
+	})
+	route(a, admins, op("plan-waves", http.MethodGet, "/v1/relations/waves", "Plan in which order to move all applications"), func(_ context.Context, in *WaveLimits) (*reply[client.List[graph.Wave]], error) {
+		return answerList(a.cfg.Relations.Waves(graph.Limits{Hosts: in.Hosts}))
+	})
+	route(a, admins, op("show-blast", http.MethodGet, "/v1/relations/blast/{name}", "List who depends on a host, directly or through others"), func(_ context.Context, in *Named) (*reply[client.List[graph.Impact]], error) {
+		return answerList(a.cfg.Relations.Blast(in.Name))
+	})
+}
