@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"path"
 	"time"
 
 	"github.com/droveway/droveway"
@@ -13,38 +14,62 @@ const (
 	// contacted is how recently a host must have talked to a destination for it
 	// to be offered to the allotter.
 	contacted = 30 * time.Minute
+	// settle is how long sequence numbers have time to explain what a host talks
+	// to: what they explain needs no pattern.
+	settle = time.Minute
 	// askAgain is when a host that refused a pattern is asked again.
 	askAgain = time.Hour
 	// orderTime bounds an order: one that comes late is worth nothing.
 	orderTime = 3 * time.Second
+	// ownName is our own program: that a probe talks to the server is known.
+	ownName = "droveway"
 )
+
+// Order is what the server tells a probe: one of the two.
+type Order struct {
+	Emit   *discover.Assignment `json:"emit,omitempty"`
+	Cancel string               `json:"cancel,omitempty"` // a pattern
+}
 
 // offer tells the allotter what hosts talk to and nothing exact explains.
 func (s *Service) offer(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	behind := s.graph.Behind()
+	waiting := map[target]time.Time{}
 	for f := range s.joiner.Flows() {
-		if f.Protocol != "tcp" || now.Sub(f.Last) > contacted {
+		if f.Protocol != "tcp" || now.Sub(f.Last) > contacted || path.Base(f.Service.Executable) == ownName {
 			continue
 		}
 		c := allot.Candidate{
 			Host: f.Host, Site: s.sites[f.Host], Service: f.Service, PID: f.PID,
 			Destination: f.Dialled, Behind: behind[f.Dialled],
 		}
+		at := target{f.Host, f.Dialled}
 		switch {
 		case f.Best == discover.ISN, f.Best == discover.Conntrack:
 			s.allotter.Resolved(c)
-		case now.Before(s.passive[target{f.Host, f.Dialled}]):
+		case now.Before(s.passive[at]):
 		default:
-			s.allotter.Offer(c, now)
+			waiting[at] = earlier(s.waiting[at], now)
+			if now.Sub(waiting[at]) >= settle {
+				s.allotter.Offer(c, now)
+			}
 		}
 	}
+	s.waiting = waiting
 	for at, until := range s.passive {
 		if now.After(until) {
 			delete(s.passive, at)
 		}
 	}
+}
+
+func earlier(known, now time.Time) time.Time {
+	if known.IsZero() {
+		return now
+	}
+	return known
 }
 
 // order has probes emit the patterns whose turn it is.
@@ -54,8 +79,12 @@ func (s *Service) order(ctx context.Context, now time.Time) {
 	for _, o := range orders {
 		s.joiner.Expect(o.Expect)
 	}
-	audit := s.allotter.Audit()
+	audit, cancels := s.allotter.Audit(), s.cancels
+	s.cancels = nil
 	s.mu.Unlock()
+	for _, c := range cancels {
+		s.sending.Go(func() { s.cancel(ctx, c) })
+	}
 	for _, e := range audit {
 		s.record(ctx, e)
 	}
@@ -82,7 +111,7 @@ func (s *Service) record(ctx context.Context, e allot.Entry) {
 func (s *Service) send(ctx context.Context, o allot.Order) {
 	ctx, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
-	err := s.conn.Order(ctx, o.Host, o.Assignment)
+	err := s.conn.Order(ctx, o.Host, Order{Emit: &o.Assignment})
 	if err == nil {
 		return
 	}
@@ -95,8 +124,12 @@ func (s *Service) send(ctx context.Context, o allot.Order) {
 	s.passive[target{o.Host, o.Assignment.Destination}] = time.Now().Add(askAgain)
 }
 
-// cancelled notes a pattern that nobody is to wait for. The probe itself ends it:
-// at the first refusal, or at the latest with the pattern, after pattern.Duration.
-func (s *Service) cancelled(c allot.Cancel) {
-	s.log.Info("pattern cancelled", "host", c.Host, "pattern", c.Pattern)
+// cancel has a probe stop a pattern. If the order does not arrive, the pattern
+// ends by itself, at the latest when it expires.
+func (s *Service) cancel(ctx context.Context, c allot.Cancel) {
+	ctx, cancel := context.WithTimeout(ctx, orderTime)
+	defer cancel()
+	if err := s.conn.Order(ctx, c.Host, Order{Cancel: c.Pattern}); err != nil {
+		s.log.Warn("a pattern is not called off; it ends by itself", "host", c.Host, "pattern", c.Pattern, "error", err)
+	}
 }

@@ -86,8 +86,6 @@ func (s *Service) usePolicy(p Policy, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range cancels {
-		s.cancelled(c)
-	}
+	s.cancels = append(s.cancels, cancels...)
 	return nil
 }

@@ -41,6 +41,8 @@ type Service struct {
 	graph    *graph.Graph
 	allotter *allot.Allotter
 	passive  map[target]time.Time // do not emit; asked again from then
+	waiting  map[target]time.Time // nothing explains them, since then
+	cancels  []allot.Cancel       // to send
 }
 
 // target is where a host was told to emit a pattern.
@@ -141,7 +143,7 @@ func (s *Service) take(ctx context.Context, host string, b []byte, now time.Time
 	defer s.mu.Unlock()
 	s.apply(s.joiner.Add(r, now))
 	for _, c := range s.allotter.Emitted(host, r.Emitted, now) {
-		s.cancelled(c)
+		s.cancels = append(s.cancels, c)
 	}
 	return nil
 }

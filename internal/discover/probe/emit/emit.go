@@ -40,11 +40,12 @@ type Emitter struct {
 
 	mu   sync.Mutex
 	busy map[netip.AddrPort]string // pattern
+	off  map[string]chan struct{}  // by pattern: closed when it is called off
 }
 
 // New makes an emitter. Nothing is opened before Run.
 func New(c Config) *Emitter {
-	return &Emitter{config: c, pending: make(chan discover.Assignment, maxPatterns), busy: map[netip.AddrPort]string{}}
+	return &Emitter{config: c, pending: make(chan discover.Assignment, maxPatterns), busy: map[netip.AddrPort]string{}, off: map[string]chan struct{}{}}
 }
 
 // Assign takes an assignment, or says why not: Permission if this host does not
@@ -75,6 +76,7 @@ func (e *Emitter) accept(a discover.Assignment) error {
 		return droveway.Errorf(droveway.Unavailable, "pattern %q: %d patterns are under way: try again later", a.Pattern, len(e.busy))
 	}
 	e.busy[a.Destination] = a.Pattern
+	e.off[a.Pattern] = make(chan struct{})
 	e.pending <- a // has room for as many as may be busy
 	return nil
 }
@@ -90,17 +92,48 @@ func (e *Emitter) Run(ctx context.Context) error {
 			return nil
 		case a := <-e.pending:
 			running.Go(func() {
-				defer e.free(a.Destination)
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				defer e.free(a)
+				running.Go(func() { e.obey(ctx, cancel, a.Pattern) })
 				e.pattern(ctx, a)
 			})
 		}
 	}
 }
 
-func (e *Emitter) free(d netip.AddrPort) {
+func (e *Emitter) free(a discover.Assignment) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.busy, d)
+	delete(e.busy, a.Destination)
+	delete(e.off, a.Pattern)
+}
+
+// Cancel calls a pattern off: its connection that is open is closed at once, and
+// no more are opened. One that is over, or never was, is left alone.
+func (e *Emitter) Cancel(pattern string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if off, ok := e.off[pattern]; ok {
+		close(off)
+		delete(e.off, pattern)
+	}
+}
+
+// obey ends a pattern when it is called off.
+func (e *Emitter) obey(ctx context.Context, cancel context.CancelFunc, pattern string) {
+	e.mu.Lock()
+	off, ok := e.off[pattern]
+	e.mu.Unlock()
+	if !ok {
+		cancel()
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-off:
+		cancel()
+	}
 }
 
 // pattern emits one pattern: one connection after the other. It stops at the
@@ -114,7 +147,7 @@ func (e *Emitter) pattern(ctx context.Context, a discover.Assignment) {
 			at = soonest // the one before took its time
 		}
 		if !sleep(ctx, time.Until(at)) {
-			log.Info("pattern stopped", "after", i, "why", "the probe ends")
+			log.Info("pattern stopped", "after", i, "why", "it was called off, or the probe ends")
 			return
 		}
 		if !time.Now().Before(a.Expires) {

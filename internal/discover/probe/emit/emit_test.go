@@ -269,3 +269,34 @@ func TestEndsMidPattern(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// A pattern that is called off opens nothing more, and its destination is free
+// for another one.
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	to, all := listen(t, "")
+	b := run(t)
+	a := assignment(to, 0, 30*time.Second)
+	if err := b.Assign(a); err != nil {
+		t.Fatal(err)
+	}
+	<-all // opened
+	<-b.emitted
+	b.Cancel("another")
+	b.Cancel(a.Pattern)
+	next := assignment(to, 0)
+	next.Pattern = "p2"
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		err := b.Assign(next)
+		if err == nil {
+			break
+		}
+		if !droveway.Is(err, droveway.Conflict) || time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	if e := <-b.emitted; e.Pattern != "p2" {
+		t.Errorf("emitted %+v", e)
+	}
+	b.Cancel(a.Pattern) // over
+}

@@ -83,6 +83,11 @@ func (b *Bus) Conn(t testing.TB) *bus.Conn {
 // Credentials makes the credentials of a host.
 func (b *Bus) Credentials(t testing.TB, host string) bus.Credentials {
 	t.Helper()
+	return b.credentials(t, bus.Credentials{Name: host}, b.HostCredentials)
+}
+
+func (b *Bus) credentials(t testing.TB, c bus.Credentials, sign func(name, nkey string) (string, error)) bus.Credentials {
+	t.Helper()
 	pair, err := nkeys.CreateUser()
 	if err != nil {
 		t.Fatal(err)
@@ -95,19 +100,31 @@ func (b *Bus) Credentials(t testing.TB, host string) bus.Credentials {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := b.HostCredentials(host, public)
+	c.JWT, err = sign(c.Name, public)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bus.Credentials{URL: b.URL(), JWT: text, Seed: string(seed), CA: b.CA, Name: host}
+	c.URL, c.Seed, c.CA = b.URL(), string(seed), b.CA
+	return c
 }
 
 // Host connects a host until the test ends.
 func (b *Bus) Host(t testing.TB, host string) *bus.Conn {
 	t.Helper()
+	return b.dial(t, b.Credentials(t, host))
+}
+
+// Probe connects the probe of a host until the test ends.
+func (b *Bus) Probe(t testing.TB, host string) *bus.Conn {
+	t.Helper()
+	return b.dial(t, b.credentials(t, bus.Credentials{Name: host, Role: bus.RoleProbe}, b.ProbeCredentials))
+}
+
+func (b *Bus) dial(t testing.TB, cred bus.Credentials) *bus.Conn {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := bus.Dial(ctx, b.Credentials(t, host), Log())
+	c, err := bus.Dial(ctx, cred, Log())
 	if err != nil {
 		t.Fatal(err)
 	}
