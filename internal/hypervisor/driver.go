@@ -32,7 +32,9 @@ type Driver interface {
 	Probe(ctx context.Context) (Capabilities, error)
 	// Start starts an instance. A Spec with Incoming set makes an instance that
 	// waits for memory and whose disks are not opened before TakeOver. If Start
-	// fails, nothing of the instance is left.
+	// fails, nothing of the instance is left. Repeated with the same Spec it finds
+	// the instance that runs in its Dir already, and leaves the TAPs alone; with
+	// another one there the error is of kind Conflict.
 	Start(ctx context.Context, spec Spec) (Instance, error)
 	// Attach finds the instance of a handle, which outlived the process that
 	// started it. If it runs no more the error is of kind NotFound.
@@ -102,6 +104,7 @@ type TLS struct {
 //	            ▼                            │
 //	starting ─▶ running ◀─▶ paused     sending ─▶ held ─▶ sent (its memory is stale)
 //	incoming ─▶ received ─▶ running         any ─▶ gone
+//	standing ──────▲
 //
 // stuck is running, but stopped by an I/O error of a disk: it goes on by Resume.
 type State string

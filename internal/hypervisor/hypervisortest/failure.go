@@ -40,32 +40,40 @@ func secondaryKilled(t *testing.T, e Env) {
 	still(t, r.to.Console())
 	r.second = r.a.secondary(r.second.Address(), "b")
 	r.export()
-	r.goesOn()
-	if err := r.to.SetRate(t.Context(), 0); err != nil {
-		t.Fatal(err)
-	}
-	r.ready()
+	r.recovers()
 	r.settle()
 	r.counts()
 }
 
-// goesOn waits until the guest counts again, helping it as its agent does.
-func (r *trip) goesOn() {
+// nudge helps a machine that an outage has stopped, as its agent does.
+func (r *trip) nudge() hypervisor.Hydration {
+	r.t.Helper()
+	s, err := r.to.State(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	h := r.hydration()
+	if s == hypervisor.Stuck || h.Paused {
+		if err := r.to.Resume(r.t.Context()); err != nil {
+			r.t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return h
+}
+
+// recovers waits until the guest counts again and its disks are mirrored.
+func (r *trip) recovers() {
 	r.t.Helper()
 	before := readConsole(r.t, r.to.Console()).last()
 	eventually(r.t, "the guest goes on", func() bool {
-		s, err := r.to.State(r.t.Context())
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		if s == hypervisor.Stuck || r.hydration().Paused {
-			if err := r.to.Resume(r.t.Context()); err != nil {
-				r.t.Fatal(err)
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
+		r.nudge()
 		return readConsole(r.t, r.to.Console()).last() > before
 	})
+	if err := r.to.SetRate(r.t.Context(), 0); err != nil {
+		r.t.Fatal(err)
+	}
+	eventually(r.t, "the disks are mirrored", func() bool { return r.nudge().Ready })
 }
 
 // SYSTEMS 6.4: when the target dies the source's disks have every write that
@@ -131,12 +139,7 @@ func longOutage(t *testing.T, e Env) {
 	r.to = r.b.again(r.to)
 	r.second = r.a.secondary(r.second.Address(), "b")
 	r.export()
-	r.goesOn()
-	if err := r.to.SetRate(t.Context(), 0); err != nil {
-		t.Fatal(err)
-	}
-	r.goesOn()
-	r.ready()
+	r.recovers()
 	r.settle()
 	r.counts()
 }

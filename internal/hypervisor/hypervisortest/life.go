@@ -44,6 +44,27 @@ func startAndStop(t *testing.T, e Env) {
 	readConsole(t, i.Console()).gapless(t)
 }
 
+// SYSTEMS 1.5: the same start twice makes one guest.
+func startAgain(t *testing.T, e Env) {
+	h := newHost(t, e, "a")
+	i := h.running("root")
+	handle, pid := i.Handle(), i.PID()
+	if err := i.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.driver = e.New(t)
+	s := h.spec("root")
+	i = h.start(s)
+	if i.PID() != pid || string(i.Handle()) != string(handle) {
+		t.Errorf("the second start made %s, the first %s", i.Handle(), handle)
+	}
+	counting(t, i.Console(), 1)
+	s.CPUs++
+	if _, err := h.driver.Start(t.Context(), s); !droveway.Is(err, droveway.Conflict) {
+		t.Errorf("another instance in the same directory: %v", err)
+	}
+}
+
 func powerDown(t *testing.T, e Env) {
 	h := newHost(t, e, "a")
 	i := h.running("root")

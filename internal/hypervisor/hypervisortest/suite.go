@@ -41,6 +41,7 @@ func Run(t *testing.T, e Env) {
 	for name, test := range map[string]func(*testing.T, Env){
 		"probe":                              probe,
 		"start and stop":                     startAndStop,
+		"start, repeated":                    startAgain,
 		"power down":                         powerDown,
 		"pause and resume":                   pauseAndResume,
 		"change is told":                     changeIsTold,

@@ -14,6 +14,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"sync"
 
 	"github.com/droveway/droveway"
@@ -95,6 +96,9 @@ func (d *Driver) Start(_ context.Context, spec hypervisor.Spec) (hypervisor.Inst
 	if err := d.fault("Start"); err != nil {
 		return nil, err
 	}
+	if i, err := d.again(spec); i != nil || err != nil {
+		return i, err
+	}
 	i, err := newInstance(d, d.id("guest", spec.Machine), spec)
 	if err != nil {
 		return nil, err
@@ -103,6 +107,22 @@ func (d *Driver) Start(_ context.Context, spec hypervisor.Spec) (hypervisor.Inst
 	defer d.mu.Unlock()
 	d.guests[i.id] = i
 	return i, nil
+}
+
+// again finds the guest that an earlier Start has made in the same directory.
+func (d *Driver) again(spec hypervisor.Spec) (hypervisor.Instance, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, i := range d.guests {
+		switch {
+		case i.spec.Dir != spec.Dir || i.now() == hypervisor.Gone:
+		case reflect.DeepEqual(i.spec, spec):
+			return i, nil
+		default:
+			return nil, droveway.Errorf(droveway.Conflict, "another instance runs in %s: stop it first", spec.Dir)
+		}
+	}
+	return nil, nil
 }
 
 // Attach finds a guest.

@@ -1,6 +1,7 @@
 package mem_test
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -12,7 +13,10 @@ import (
 	"github.com/droveway/droveway/internal/hypervisor/mem"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // the suite waits more than it works
+	goleak.VerifyTestMain(m)
+}
 
 func TestSuite(t *testing.T) {
 	d := mem.New()

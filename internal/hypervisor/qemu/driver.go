@@ -60,9 +60,8 @@ func New(cfg Config) *Driver {
 // Name is "qemu".
 func (d *Driver) Name() string { return "qemu" }
 
-// Start starts an instance, or finds the one that an earlier Start with the same
-// Spec has started: a caller that was killed before it could keep the handle
-// loses nothing.
+// Start starts an instance, or finds the one that runs: a caller that was killed
+// before it could keep the handle loses nothing.
 func (d *Driver) Start(ctx context.Context, spec hypervisor.Spec) (hypervisor.Instance, error) {
 	i, err := d.start(ctx, spec)
 	if err != nil {

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -11,5 +12,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv(abandonEnv) != "" {
 		abandoned()
 	}
+	_ = flag.Set("test.parallel", "6") // guests are waited for more than worked with
 	goleak.VerifyTestMain(m)
 }
