@@ -65,7 +65,7 @@ func newWorld(t testing.TB) *world {
 	must(t, err)
 	w.api = httpapi.New(httpapi.Config{
 		Fleet: w.fleet, Machines: w.systems, Moves: moves{w.systems}, Jobs: w.systems, Images: images, Events: w.conn,
-		Consoles: w.systems, Registrar: registrar{w.authority, b}, Version: "test", Log: log, Metrics: prometheus.NewRegistry(),
+		Consoles: w.systems, Relations: w.relations(t), Registrar: registrar{w.authority, b}, Version: "test", Log: log, Metrics: prometheus.NewRegistry(),
 	})
 	w.server = httptest.NewTLSServer(w.api.Handler())
 	t.Cleanup(w.server.Close)

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -83,7 +84,10 @@ const (
 // Run restores the graph and keeps it until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.restore(ctx); err != nil {
-		return err
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("restore the relations: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
