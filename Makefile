@@ -9,7 +9,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: build setup check test test-lab test-faults demo bench-move bench-idle soak clean
+.PHONY: build setup check test test-lab test-faults demo bench-move bench-idle bench-discover bench-probe soak clean
 
 # The one binary, bin/droveway.
 build:
@@ -52,6 +52,16 @@ bench-move: setup build
 # Memory and latency of the idle roles: out/bench-idle.json. Root.
 bench-idle: setup build
 	go run ./bench/idle --out out
+
+# Who talks to whom in a simulated fleet, against the truth and against joining by
+# addresses: out/bench-discover.json.
+bench-discover:
+	go run ./bench/discover --out out
+
+# What a probe takes from a machine with 1,000 connections a second:
+# out/bench-probe.json. Root.
+bench-probe: setup
+	go run ./bench/probe --out out
 
 # Downloads in the user's cache directory stay.
 clean:
