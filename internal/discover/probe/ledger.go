@@ -82,7 +82,7 @@ func (l *ledger) take(e capture.Event) {
 	defer l.mu.Unlock()
 	switch e.Kind {
 	case capture.Listening:
-		l.services.add(service{"tcp", e.Key.Namespace, e.Local}, e.PID)
+		l.services.begun(service{"tcp", e.Key.Namespace, e.Local}, e.PID)
 	case capture.Opened:
 		l.opened(e)
 	case capture.Closed, capture.Released:

@@ -184,3 +184,35 @@ func TestMerge(t *testing.T) {
 		t.Errorf("%d open, %d services", len(l.open), len(l.services.all))
 	}
 }
+
+// Whoever served before, a listener that somebody unknown began is not theirs, nor
+// one that they were seen to hold and do not any more.
+func TestListenerOfStranger(t *testing.T) {
+	t.Parallel()
+	l := newLedger(newServices())
+	at := netip.AddrPortFrom(netip.IPv4Unspecified(), 80)
+	listening := capture.Event{Kind: capture.Listening, Key: capture.Key{Namespace: 1}, Local: at, PID: 77}
+	survey := func(owners map[uint64]int) {
+		l.merge([]sighting{sight(at, netip.AddrPort{}, true, 3)}, owners, map[uint32]bool{1: true})
+	}
+	now := start
+	serves := func(want int) {
+		t.Helper()
+		if found := l.listeners(10, now); len(found) != 1 || found[0].PID != want {
+			t.Errorf("%+v instead of %d", found, want)
+		}
+		now = now.Add(discover.Repeat)
+	}
+	l.take(listening)
+	survey(nil) // its sockets are hidden
+	serves(77)
+	survey(map[uint64]int{3: 78})
+	serves(78)
+	survey(nil)
+	serves(0)
+	l.take(listening)
+	serves(77)
+	listening.PID = 0
+	l.take(listening)
+	serves(0)
+}

@@ -10,7 +10,7 @@ func (l *ledger) merge(all []sighting, owners map[uint64]int, walked map[uint32]
 	l.unowned = 0
 	for _, s := range all {
 		if s.listening {
-			l.services.add(service{s.protocol, s.namespace, s.local}, owners[s.inode])
+			l.services.found(service{s.protocol, s.namespace, s.local}, owners[s.inode])
 		}
 	}
 	for _, s := range all {

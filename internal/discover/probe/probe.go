@@ -15,6 +15,7 @@ import (
 	"github.com/droveway/droveway/internal/discover/probe/capture"
 	"github.com/droveway/droveway/internal/discover/probe/emit"
 	"github.com/droveway/droveway/internal/discover/probe/kernel"
+	"github.com/droveway/droveway/internal/discover/probe/pidns"
 	"github.com/droveway/droveway/internal/discover/probe/procfs"
 	"github.com/droveway/droveway/internal/discover/probe/spool"
 )
@@ -58,6 +59,7 @@ type Probe struct {
 	batch     *batch
 	emitter   *emit.Emitter
 	surveyor  *surveyor
+	scope     *scope
 	ready     chan struct{}
 
 	mu     sync.Mutex
@@ -79,11 +81,19 @@ func New(c Config) (*Probe, error) {
 	p.ledger, p.directory = newLedger(newServices()), newDirectory(proc)
 	p.batch = &batch{host: c.Host, probe: rand.Text(), source: func() string { return procfs.Text(p.Choice().String()) }, ledger: p.ledger, directory: p.directory}
 	p.surveyor = &surveyor{proc: proc, ledger: p.ledger, directory: p.directory, log: p.log, found: p.batch.locate, told: map[string]bool{}}
+	p.scope = newScope(whole(procRoot))
 	p.emitter = emit.New(emit.Config{
 		Proc: procRoot, Allow: c.Patterns, OptOut: c.OptOut, Log: p.log,
 		Contacted: p.ledger.contacted, Claim: p.ledger.claim, Emitted: p.batch.emit,
 	})
 	return p, nil
+}
+
+// whole reports whether the processes of the whole machine can be seen. Where
+// that cannot be told, no source tells of others than those in proc.
+func whole(proc string) bool {
+	numbers, err := pidns.Of(proc)
+	return err != nil || numbers.Initial()
 }
 
 func or[T comparable](v, def T) T {
@@ -140,6 +150,9 @@ func (p *Probe) outbox() *outbox {
 
 // watch uses one source after the other, as they fail.
 func (p *Probe) watch(ctx context.Context) error {
+	if !p.scope.all {
+		p.log.Info("the probe is in a PID namespace of its own: it does not know the processes outside, nor their network namespaces")
+	}
 	p.openWalker()
 	defer p.closeWalker()
 	failed := map[string]string{}
@@ -212,6 +225,9 @@ func (p *Probe) use(ctx context.Context, source capture.Source) error {
 
 // deliver takes an event. Processes are looked at at once: they may be gone soon.
 func (p *Probe) deliver(e capture.Event) {
+	if !p.scope.has(e) {
+		return
+	}
 	p.directory.meet(e.PID, e.Name, e.Time)
 	if e.Kind != capture.Started {
 		p.ledger.take(e)

@@ -25,30 +25,54 @@ type service struct {
 
 type listener struct {
 	pid      int
+	held     bool // a survey found the process holding the socket
 	reported time.Time
 	seen     uint32
 }
 
 func newServices() *services { return &services{all: map[service]*listener{}} }
 
-// add notes a service. A process that a survey found holding the socket is better
-// than the one that asked for it: who listens may pass the socket on.
-func (s *services) add(k service, pid int) {
+// begun notes who asked for a service, 0: somebody unknown, who is not the one
+// that did before.
+func (s *services) begun(k service, pid int) {
+	if l := s.at(k); l != nil {
+		l.serve(pid, false)
+	}
+}
+
+// found notes a service that a survey saw. A process that holds the socket is
+// better than the one that asked for it: who listens may pass the socket on. Who
+// was never seen holding it may do so all the same, hidden.
+func (s *services) found(k service, pid int) {
+	l := s.at(k)
+	if l != nil && (pid != 0 || l.held) {
+		l.serve(pid, pid != 0)
+	}
+}
+
+func (l *listener) serve(pid int, held bool) {
+	if l.pid != pid {
+		l.reported = time.Time{}
+	}
+	l.pid, l.held = pid, held
+}
+
+// at gives the listener of a service, a new one if need be. Nil: it is none, or
+// there is no room.
+func (s *services) at(k service) *listener {
 	if !k.at.IsValid() || k.at.Port() == 0 {
-		return
+		return nil
 	}
 	l := s.all[k]
 	if l == nil {
 		if len(s.all) >= maxServices {
-			return
+			return nil
 		}
 		l = &listener{}
 		s.all[k] = l
 	}
 	l.seen = s.survey
-	if pid != 0 && l.pid != pid {
-		l.pid, l.reported = pid, time.Time{}
-	}
+	return l
 }
 
 // owner is the process that serves the local end of a connection.

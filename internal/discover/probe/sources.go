@@ -11,6 +11,7 @@ import (
 	"github.com/droveway/droveway/internal/discover/probe/capture"
 	"github.com/droveway/droveway/internal/discover/probe/kernel"
 	"github.com/droveway/droveway/internal/discover/probe/packet"
+	"github.com/droveway/droveway/internal/discover/probe/pidns"
 )
 
 // The sources of events, best first.
@@ -76,10 +77,12 @@ func choose(only, proc string, failed map[string]string) (capture.Source, Choice
 
 func open(name, proc string) (capture.Source, error) {
 	switch name {
-	case SourceTyped:
-		return kernel.Open(kernel.Typed)
-	case SourceRaw:
-		return kernel.Open(kernel.Raw)
+	case SourceTyped, SourceRaw:
+		numbers, err := pidns.Of(proc)
+		if err != nil {
+			return nil, err
+		}
+		return kernel.Open(kernel.Attachment(name), numbers)
 	case SourcePacket:
 		return packet.Open(proc)
 	}

@@ -71,6 +71,7 @@ func (p *Probe) survey(source capture.Source) (time.Time, time.Duration) {
 	start := time.Now()
 	census, err := p.surveyor.look()
 	p.surveyor.complain("some network namespaces are hidden: run the probe as root or give it CAP_SYS_ADMIN", err)
+	p.scope.surveyed(census.Namespaces)
 	if f, ok := source.(follower); ok {
 		err := f.Follow(census.Namespaces)
 		p.surveyor.complain("packets of some network namespaces are not seen: run the probe as root or give it CAP_SYS_ADMIN", err)

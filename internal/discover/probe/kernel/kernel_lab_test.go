@@ -3,13 +3,16 @@
 package kernel
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/droveway/droveway/internal/discover/probe/capture"
+	"github.com/droveway/droveway/internal/discover/probe/pidns"
 )
 
 // Both ends of one connection of this machine, as each attachment and the walk
@@ -22,8 +25,61 @@ func TestTracer(t *testing.T) {
 	}
 }
 
-func open(t *testing.T, how Attachment) *Tracer {
-	tracer, err := Open(how)
+// In a PID namespace of its own, a probe sees the numbers of that namespace.
+func TestContained(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", self, "-test.v", "-test.run", "^TestTracer$").CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestTracer")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Processes outside of the namespace have no number, and nothing more is told of
+// a connection that one of them closed.
+func TestStrangers(t *testing.T) {
+	elsewhere := own(t)
+	elsewhere.Inode = 1 // of no PID namespace
+	for _, how := range []Attachment{Typed, Raw} {
+		t.Run(string(how), func(t *testing.T) { traceStrangers(t, open(t, how, elsewhere)) })
+	}
+}
+
+func traceStrangers(t *testing.T, tracer *Tracer) {
+	events, stop := run(t, tracer)
+	port, _ := converse(t, "127.0.0.1:0")
+	kinds := map[capture.Kind]int{}
+	for timeout := time.After(3 * time.Second); kinds[capture.Released] < 2; {
+		select {
+		case e := <-events:
+			if e.PID != 0 {
+				t.Errorf("%+v", e)
+			}
+			if e.Local.Port() == port || e.Remote.Port() == port {
+				kinds[e.Kind]++
+			}
+		case <-timeout:
+			t.Fatalf("no end in sight: %v", kinds)
+		}
+	}
+	stop()
+	if kinds[capture.Opened] != 2 || kinds[capture.Listening] != 1 {
+		t.Error(kinds)
+	}
+}
+
+func own(t *testing.T) pidns.Namespace {
+	numbers, err := pidns.Of("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return numbers
+}
+
+func open(t *testing.T, how Attachment, numbers pidns.Namespace) *Tracer {
+	tracer, err := Open(how, numbers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,12 +91,23 @@ func open(t *testing.T, how Attachment) *Tracer {
 	return tracer
 }
 
-func traceOne(t *testing.T, how Attachment, address string) {
-	tracer := open(t, how)
+// run collects what a tracer tells until it is stopped.
+func run(t *testing.T, tracer *Tracer) (events chan capture.Event, stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
-	events := make(chan capture.Event, 10000)
+	events = make(chan capture.Event, 10000)
 	done := make(chan error, 1)
 	go func() { done <- tracer.Run(ctx, func(e capture.Event) { events <- e }) }()
+	return events, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func traceOne(t *testing.T, how Attachment, address string) {
+	tracer := open(t, how, own(t))
+	events, stop := run(t, tracer)
 	port, isn := converse(t, address)
 	var out, in capture.Event
 	kinds := map[capture.Kind]int{}
@@ -61,10 +128,7 @@ func traceOne(t *testing.T, how Attachment, address string) {
 			t.Fatalf("no end in sight: %v", kinds)
 		}
 	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	stop()
 	if out.ISN != isn || in.ISN != isn || out.PID != os.Getpid() {
 		t.Errorf("walked %x\nout %+v\nin %+v", isn, out, in)
 	}
@@ -138,7 +202,7 @@ func walked(t *testing.T, port uint16) (isn uint64) {
 
 // What does not fit is counted.
 func TestFlood(t *testing.T) {
-	tracer := open(t, Typed)
+	tracer := open(t, Typed, own(t))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

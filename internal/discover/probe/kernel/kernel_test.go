@@ -66,6 +66,11 @@ func TestDecode(t *testing.T) {
 			t.Errorf("%s: %+v, %v", tt.name, got, err)
 		}
 	}
+	stranger := made(established, finWait1, false)
+	binary.LittleEndian.PutUint64(stranger[atProcess:], 0)
+	if got, _, _ := decode(stranger, 0); got.Kind != capture.Released || got.PID != 0 {
+		t.Errorf("closed by somebody unknown: %+v", got)
+	}
 	got, _, _ := decode(made(synSent, established, true), 0)
 	if got.Local.String() != "[2001:db8::1]:5000" || got.Remote.String() != "10.0.0.2:80" {
 		t.Errorf("%+v", got)

@@ -1,6 +1,9 @@
 package kernel
 
-import "github.com/cilium/ebpf/asm"
+import (
+	"github.com/cilium/ebpf/asm"
+	"github.com/droveway/droveway/internal/discover/probe/pidns"
+)
 
 // changes is the program at the tracepoint inet_sock_set_state(sock, old, new).
 //
@@ -13,14 +16,15 @@ import "github.com/cilium/ebpf/asm"
 //
 // Telling does not wake the probe, which looks several times a second, unless a
 // process is new, which may be gone soon, or the buffer fills up.
-func changes(l layout, raw bool, m maps) asm.Instructions {
+func changes(l layout, raw bool, m maps, numbers pidns.Namespace) asm.Instructions {
 	a := &assembler{layout: l, raw: raw}
 	a.add(
 		asm.LoadMem(sock, asm.R1, 0, asm.DWord),
 		asm.LoadMem(before, asm.R1, 8, asm.DWord),
 		asm.LoadMem(after, asm.R1, 16, asm.DWord),
-		asm.FnGetCurrentPidTgid.Call(),
-		asm.StoreMem(asm.RFP, stackProcess, asm.R0, asm.DWord),
+	)
+	a.process(numbers)
+	a.add(
 		asm.StoreMem(asm.RFP, stackSocket, sock, asm.DWord),
 		asm.JEq.Imm(after, synSent, "connect"),
 		asm.JEq.Imm(after, listen, "tell"),
@@ -36,6 +40,26 @@ func changes(l layout, raw bool, m maps) asm.Instructions {
 	a.tell(m)
 	a.add(asm.Mov.Imm(asm.R0, 0).WithSymbol("out"), asm.Return())
 	return a.Instructions
+}
+
+// process puts the current process on the stack: the thread group in the high
+// half. A process that has no number in the namespace is 0: so is one of a
+// namespace inside, of which the kernel does not tell here.
+func (a *assembler) process(numbers pidns.Namespace) {
+	if numbers.Initial() {
+		a.add(
+			asm.FnGetCurrentPidTgid.Call(),
+			asm.StoreMem(asm.RFP, stackProcess, asm.R0, asm.DWord),
+		)
+		return
+	}
+	a.add(
+		asm.LoadImm(asm.R1, int64(numbers.Device), asm.DWord),
+		asm.LoadImm(asm.R2, int64(numbers.Inode), asm.DWord),
+		asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, stackProcess),
+		asm.Mov.Imm(asm.R4, processBytes), // struct bpf_pidns_info: pid, tgid
+		asm.FnGetNsCurrentPidTgid.Call(),  // stores 0 if it fails
+	)
 }
 
 func (a *assembler) connect(m maps) {

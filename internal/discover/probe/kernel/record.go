@@ -82,6 +82,8 @@ func classify(e *capture.Event, b []byte) {
 		e.Kind, e.Outbound, e.PID, e.ISN = capture.Opened, true, pid, pair(sent, received)
 	case after == established:
 		e.Kind, e.ISN = capture.Opened, pair(received, sent)
+	case before == established && after == finWait1 && pid == 0:
+		e.Kind = capture.Released // nobody who can be named, now or later
 	case before == established && after == finWait1:
 		e.Kind, e.PID = capture.Closed, pid
 	case before == established:

@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/discover/probe/capture"
+	"github.com/droveway/droveway/internal/discover/probe/pidns"
 )
 
 const (
@@ -52,9 +53,10 @@ type Tracer struct {
 	closer []io.Closer
 }
 
-// Open loads the program and attaches it. The error says what the kernel or the
-// privileges lack.
-func Open(how Attachment) (*Tracer, error) {
+// Open loads the program and attaches it. Processes are told by their numbers in
+// a PID namespace; those that have none there are 0. The error says what the
+// kernel or the privileges lack.
+func Open(how Attachment, numbers pidns.Namespace) (*Tracer, error) {
 	l, err := readLayout()
 	if err != nil {
 		return nil, err
@@ -66,7 +68,7 @@ func Open(how Attachment) (*Tracer, error) {
 	if err := t.makeMaps(); err != nil {
 		return nil, errors.Join(refused(how, err), t.Close())
 	}
-	if err := t.attach(how, l); err != nil {
+	if err := t.attach(how, l, numbers); err != nil {
 		return nil, errors.Join(refused(how, err), t.Close())
 	}
 	t.reader, err = ringbuf.NewReader(t.maps.events)
@@ -103,8 +105,8 @@ func (t *Tracer) makeMaps() error {
 	return nil
 }
 
-func (t *Tracer) attach(how Attachment, l layout) error {
-	spec := &ebpf.ProgramSpec{Name: "droveway_state", License: "GPL", Instructions: changes(l, how == Raw, t.maps)}
+func (t *Tracer) attach(how Attachment, l layout, numbers pidns.Namespace) error {
+	spec := &ebpf.ProgramSpec{Name: "droveway_state", License: "GPL", Instructions: changes(l, how == Raw, t.maps, numbers)}
 	if how == Raw {
 		spec.Type = ebpf.RawTracepoint
 	} else {
