@@ -30,6 +30,7 @@ type ledger struct {
 	survey   uint32 // number of the last
 	open     map[tuple]*entry
 	sockets  map[socketKey]*entry
+	ended    map[tuple]bool // since the survey began that is under way; nil: none is
 	pending  []*entry
 	contacts map[netip.AddrPort]time.Time
 	claims   map[claim]time.Time
@@ -156,10 +157,17 @@ func (l *ledger) closed(e capture.Event) {
 }
 
 func (l *ledger) find(e capture.Event) *entry {
-	if n := l.sockets[socketKey{e.Key.Namespace, e.Key.Socket}]; n != nil {
+	if n := l.sockets[socketKey{e.Key.Namespace, e.Key.Socket}]; n != nil && n.fits(e) {
 		return n
 	}
 	return l.open[tuple{"tcp", e.Key.Namespace, e.Local, e.Remote}]
+}
+
+// fits reports whether an event of the socket may be of the connection: the kernel
+// uses the memory again at once, so that a survey may have seen the next
+// connection there before the source tells of the end of the last.
+func (n *entry) fits(e capture.Event) bool {
+	return (e.Local.Port() == 0 || e.Local == n.tuple.local) && (e.Remote.Port() == 0 || e.Remote == n.tuple.remote)
 }
 
 func (l *ledger) close(n *entry, at time.Time) {
@@ -178,6 +186,9 @@ func (l *ledger) end(n *entry, at time.Time) {
 }
 
 func (l *ledger) forget(n *entry) {
+	if l.ended != nil && len(l.ended) < maxOpen {
+		l.ended[n.tuple] = true
+	}
 	if l.open[n.tuple] == n {
 		delete(l.open, n.tuple)
 	}

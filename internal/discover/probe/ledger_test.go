@@ -90,6 +90,42 @@ func TestSocketIsUsedAgain(t *testing.T) {
 	}
 }
 
+// The end of a connection comes late, when a survey saw the next one in the same
+// memory already.
+func TestLateEnd(t *testing.T) {
+	t.Parallel()
+	l := newLedger(newServices())
+	next := sight(netip.MustParseAddrPort("10.0.0.1:6000"), served, false, 2)
+	l.merge([]sighting{next}, nil, nil)
+	late := closing(next.socket, capture.Closed, 42)
+	late.Local, late.Remote = client, served
+	l.take(late)
+	if got := drained(l); len(got) != 1 || !got[0].Closed.IsZero() || got[0].PID != 0 {
+		t.Errorf("%+v", got)
+	}
+	late.Local = netip.AddrPort{} // a reset: which it was cannot be told
+	l.take(late)
+	if got := drained(l); len(got) != 1 || got[0].Closed.IsZero() {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A survey may have seen what ends before all of it is known.
+func TestEndDuringSurvey(t *testing.T) {
+	t.Parallel()
+	l := ledgerOf(opened(9, true, 42))
+	l.surveying()
+	l.take(closing(9, capture.Closed, 42))
+	l.merge([]sighting{sight(client, served, false, 2)}, nil, nil)
+	if got := drained(l); len(got) != 1 || got[0].Closed.IsZero() || len(l.open) != 0 {
+		t.Errorf("%+v", got)
+	}
+	l.merge([]sighting{sight(client, served, false, 2)}, nil, nil) // another one, by then
+	if got := drained(l); len(got) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestClockThatWasSet(t *testing.T) {
 	t.Parallel()
 	early := closing(9, capture.Closed, 42)

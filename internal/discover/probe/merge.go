@@ -1,5 +1,12 @@
 package probe
 
+// surveying says that a survey begins, which merge ends.
+func (l *ledger) surveying() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = map[tuple]bool{}
+}
+
 // merge takes a whole survey. Listeners come first: they tell who opened a
 // connection that was there before us.
 func (l *ledger) merge(all []sighting, owners map[uint64]int, walked map[uint32]bool) {
@@ -18,6 +25,7 @@ func (l *ledger) merge(all []sighting, owners map[uint64]int, walked map[uint32]
 			l.sighted(s, owners[s.inode])
 		}
 	}
+	l.ended = nil
 	l.services.sweep(walked)
 	l.sweep(walked)
 }
@@ -29,6 +37,9 @@ func (l *ledger) sighted(s sighting, pid int) {
 	k := socketKey{s.namespace, s.socket}
 	n := l.open[s.tuple]
 	if n == nil {
+		if l.ended[s.tuple] {
+			return // seen before it ended
+		}
 		outbound := l.services.find(s.tuple) == nil
 		if n = l.begin(s.tuple, k, outbound, pid); n == nil {
 			return

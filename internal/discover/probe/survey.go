@@ -41,6 +41,7 @@ type sighting struct {
 
 // look makes one survey and gives what it saw of the processes.
 func (s *surveyor) look() (procfs.Census, error) {
+	s.ledger.surveying()
 	census, err := s.proc.Census()
 	if err != nil {
 		return census, err
