@@ -10,8 +10,8 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/cli"
-	"github.com/droveway/droveway/internal/discover"
 	"github.com/droveway/droveway/internal/discover/probe"
+	"github.com/droveway/droveway/internal/discover/service"
 	"github.com/droveway/droveway/internal/engine/bus"
 )
 
@@ -25,6 +25,7 @@ type ProbeConfig struct {
 	Name   string // empty: that of the machine
 	Site   string // empty: default
 	Source string // of connections; empty: the best that works
+	Own    bool   // watch the network namespace that the probe is in, and no other
 	Active bool   // may connections of patterns be opened
 	Log    *slog.Logger
 }
@@ -59,14 +60,14 @@ func runProbe(ctx context.Context, cfg ProbeConfig) error {
 	host := id.Bus.Name
 	p, err := probe.New(probe.Config{
 		Host: host, Dir: cfg.Data, Sender: sender{conn, host}, Log: cfg.Log,
-		Source: cfg.Source, Patterns: cfg.Active,
+		Source: cfg.Source, Own: cfg.Own, Patterns: cfg.Active,
 	})
 	if err != nil {
 		return err
 	}
 	cfg.Log.Info("probe is running", "host", host, "bus", id.Bus.URL, "active", cfg.Active)
 	g := newGroup(ctx)
-	g.run("orders", func(ctx context.Context) error { return conn.Orders(ctx, host, assign(p)) })
+	g.run("orders", func(ctx context.Context) error { return conn.Orders(ctx, host, obey(p)) })
 	g.run("probe", p.Run)
 	return g.end()
 }
@@ -81,13 +82,21 @@ func (s sender) Send(ctx context.Context, report []byte) error {
 	return s.conn.Report(ctx, s.host, report)
 }
 
-func assign(p *probe.Probe) func(json.RawMessage) error {
-	return func(order json.RawMessage) error {
-		var a discover.Assignment
-		if err := json.Unmarshal(order, &a); err != nil {
-			return droveway.Errorf(droveway.Invalid, "read a pattern: %w", err)
+// obey carries out orders of the server.
+func obey(p *probe.Probe) func(json.RawMessage) error {
+	return func(raw json.RawMessage) error {
+		var o service.Order
+		if err := json.Unmarshal(raw, &o); err != nil {
+			return droveway.Errorf(droveway.Invalid, "read an order: %w", err)
 		}
-		return p.Assign(a)
+		if o.Cancel != "" {
+			p.Cancel(o.Cancel)
+			return nil
+		}
+		if o.Emit == nil {
+			return droveway.Errorf(droveway.Unsupported, "the probe does not know this order: update it")
+		}
+		return p.Assign(*o.Emit)
 	}
 }
 
@@ -116,6 +125,7 @@ func probeCommand() *cobra.Command {
 	f.StringVar(&cfg.Name, "name", "", "name in the fleet (default: that of the machine)")
 	f.StringVar(&cfg.Site, "site", "", "`site` in which private addresses mean something, given at the join (default: default)")
 	f.StringVar(&cfg.Source, "source", "", "`source` of connections (default: the best that works)")
+	f.BoolVar(&cfg.Own, "own-namespace", false, "watch the network namespace that the probe is in, and no other: not the containers")
 	f.BoolVar(&cfg.Active, "active", false, "emit patterns where the policy of the fleet allows it")
 	return c
 }
