@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/droveway/droveway/internal/discover/probe/capture"
 	"github.com/droveway/droveway/internal/discover/probe/emit"
 	"github.com/droveway/droveway/internal/discover/probe/kernel"
+	"github.com/droveway/droveway/internal/discover/probe/netns"
 	"github.com/droveway/droveway/internal/discover/probe/pidns"
 	"github.com/droveway/droveway/internal/discover/probe/procfs"
 	"github.com/droveway/droveway/internal/discover/probe/spool"
@@ -32,6 +34,7 @@ type Config struct {
 	Survey     time.Duration // between looks at everything; 30 s
 	SpoolBytes int64         // on disk; 64 MiB
 
+	Own      bool          // watch the network namespace that the probe is in, and no other
 	Patterns bool          // may connections of patterns be opened
 	OptOut   []emit.Target // never toward these
 }
@@ -60,6 +63,7 @@ type Probe struct {
 	emitter   *emit.Emitter
 	surveyor  *surveyor
 	scope     *scope
+	only      uint32 // network namespace; 0: all
 	ready     chan struct{}
 
 	mu     sync.Mutex
@@ -78,9 +82,14 @@ func New(c Config) (*Probe, error) {
 	}
 	proc := procfs.New(procRoot)
 	p := &Probe{config: c, log: c.Log.With("host", c.Host), spool: s, ready: make(chan struct{})}
+	if c.Own {
+		if p.only, err = netns.Of(procRoot, os.Getpid()); err != nil {
+			return nil, err
+		}
+	}
 	p.ledger, p.directory = newLedger(newServices()), newDirectory(proc)
 	p.batch = &batch{host: c.Host, probe: rand.Text(), source: func() string { return procfs.Text(p.Choice().String()) }, ledger: p.ledger, directory: p.directory}
-	p.surveyor = &surveyor{proc: proc, ledger: p.ledger, directory: p.directory, log: p.log, found: p.batch.locate, told: map[string]bool{}}
+	p.surveyor = &surveyor{proc: proc, ledger: p.ledger, directory: p.directory, only: p.only, log: p.log, found: p.batch.locate, told: map[string]bool{}}
 	p.scope = newScope(whole(procRoot))
 	p.emitter = emit.New(emit.Config{
 		Proc: procRoot, Allow: c.Patterns, OptOut: c.OptOut, Log: p.log,
@@ -117,6 +126,9 @@ func (p *Probe) Ready() <-chan struct{} { return p.ready }
 // Assign takes a pattern to emit. The error says why this host does not: see
 // emit.Emitter.
 func (p *Probe) Assign(a discover.Assignment) error { return p.emitter.Assign(a) }
+
+// Cancel calls a pattern off, at once.
+func (p *Probe) Cancel(pattern string) { p.emitter.Cancel(pattern) }
 
 // Run watches and reports until ctx ends. What could not be sent by then waits in
 // the spool for the next start. A source that fails is replaced by the next best.
@@ -225,6 +237,9 @@ func (p *Probe) use(ctx context.Context, source capture.Source) error {
 
 // deliver takes an event. Processes are looked at at once: they may be gone soon.
 func (p *Probe) deliver(e capture.Event) {
+	if p.only != 0 && e.Key.Namespace != p.only {
+		return
+	}
 	if !p.scope.has(e) {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -24,6 +25,7 @@ type surveyor struct {
 	walker    *kernel.Walker // nil: sockets are read from /proc, without numbers
 	ledger    *ledger
 	directory *directory
+	only      uint32 // network namespace; 0: all
 	log       *slog.Logger
 
 	found func([]netip.Addr) // the addresses of the host
@@ -45,6 +47,9 @@ func (s *surveyor) look() (procfs.Census, error) {
 	census, err := s.proc.Census()
 	if err != nil {
 		return census, err
+	}
+	if s.only != 0 {
+		maps.DeleteFunc(census.Namespaces, func(ns uint32, _ int) bool { return ns != s.only })
 	}
 	if census.Hidden > 0 {
 		s.complain("the sockets of some processes are hidden: run the probe as root or give it CAP_SYS_PTRACE", droveway.Errorf(droveway.Permission, "%d processes", census.Hidden))
