@@ -54,16 +54,18 @@ func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance)
 	return nil
 }
 
-// guard looks after the secondary of a machine: if it was killed, another one
-// takes its place at the same address, and the target finds it there.
+// guard looks after the secondary of a machine until it is ended: if it was
+// killed, another one takes its place at the same address, and the target finds
+// it there. It is the guard itself that starts another, so there is one for all
+// of them.
 func (a *Agent) guard(m *machine) {
-	ctx, cancel := context.WithCancel(a.tasks.ctx)
 	m.see.Lock()
-	if m.guard != nil {
-		m.guard()
+	defer m.see.Unlock()
+	if m.seen = m.rec; m.guard != nil {
+		return
 	}
-	m.guard, m.seen = cancel, m.rec
-	m.see.Unlock()
+	ctx, cancel := context.WithCancel(a.tasks.ctx)
+	m.guard = cancel
 	a.tasks.wait.Go(func() {
 		tick := time.NewTicker(guardEvery)
 		defer tick.Stop()
@@ -79,8 +81,7 @@ func (a *Agent) guard(m *machine) {
 }
 
 func (a *Agent) keepServing(ctx context.Context, m *machine) {
-	rec, sec := m.record(), m.serving()
-	if !rec.Exported || sec != nil && sec.Alive(ctx) {
+	if !m.record().Exported || m.serves(ctx) {
 		return
 	}
 	if !m.mu.TryLock() {
@@ -90,7 +91,9 @@ func (a *Agent) keepServing(ctx context.Context, m *machine) {
 	if ctx.Err() != nil || m.rec.Role != RoleSecondary {
 		return
 	}
-	a.cfg.Log.Warn("the secondary has died: starting another", "machine", m.name)
+	if sec := m.serving(); sec == nil || !sec.Alive(ctx) {
+		a.cfg.Log.Warn("the secondary has died: starting another", "machine", m.name)
+	}
 	if err := a.export(ctx, m); err != nil {
 		a.cfg.Log.Error("the disks are not served: the machine waits", "machine", m.name, "error", err)
 	}

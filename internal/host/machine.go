@@ -21,6 +21,7 @@ type machine struct {
 	see   sync.Mutex
 	inst  hypervisor.Instance  // nil: none
 	sec   hypervisor.Secondary // nil: none
+	open  bool                 // sec has the disks open
 	watch context.CancelFunc   // ends the watch of inst
 	guard context.CancelFunc   // ends the guard of sec
 	seen  record               // the record as it was last saved
@@ -71,9 +72,25 @@ func (m *machine) record() record {
 func (m *machine) setSecondary(s hypervisor.Secondary, ok bool) {
 	m.see.Lock()
 	defer m.see.Unlock()
+	m.open = false
 	if m.sec = nil; ok {
 		m.sec = s
 	}
+}
+
+// opened notes that the secondary has the disks open.
+func (m *machine) opened() {
+	m.see.Lock()
+	defer m.see.Unlock()
+	m.open = true
+}
+
+// serves reports whether the disks are served.
+func (m *machine) serves(ctx context.Context) bool {
+	m.see.Lock()
+	sec, open := m.sec, m.open
+	m.see.Unlock()
+	return open && sec != nil && sec.Alive(ctx)
 }
 
 func (m *machine) letGo() {

@@ -17,8 +17,14 @@ func (a *Agent) secondary(ctx context.Context, m *machine, s Secondary, _ *task)
 	if err := m.must(verbSecondary, RoleHome, RoleLeaving, RoleSecondary); err != nil {
 		return Exported{}, err
 	}
-	if sec := m.serving(); sec != nil && sec.Alive(ctx) {
+	if m.rec.Role == RoleSecondary { // at its address, where the target looks for it
+		return Exported{Address: m.rec.Export}, a.export(ctx, m)
+	}
+	if sec := m.serving(); sec != nil && sec.Alive(ctx) && m.rec.Peer == s.Peer {
 		return Exported{Address: sec.Address()}, nil
+	}
+	if err := a.endSecondary(ctx, m); err != nil { // it serves nobody, or another host
+		return Exported{}, err
 	}
 	if err := a.save(m, func(r *record) { r.Peer = s.Peer }); err != nil {
 		return Exported{}, err
@@ -203,6 +209,7 @@ func (a *Agent) export(ctx context.Context, m *machine) error {
 	if err := sec.Export(ctx, disks); err != nil {
 		return fmt.Errorf("serve the disks of machine %s: %w", m.name, err)
 	}
+	m.opened()
 	return nil
 }
 
