@@ -163,6 +163,19 @@ func (a *Agent) machine(name string) *machine {
 	return m
 }
 
+// lock gives a command the entry of a machine to itself. While it waited for the
+// entry a removal may have dropped it: what the host has then is in another.
+func (a *Agent) lock(name string) *machine {
+	for {
+		m := a.machine(name)
+		m.mu.Lock()
+		if a.machine(name) == m {
+			return m
+		}
+		m.mu.Unlock()
+	}
+}
+
 func (a *Agent) all() []*machine {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -271,13 +284,17 @@ func command[In order, Out any](a *Agent, verb string, fn func(context.Context, 
 			return nil, err
 		}
 		if ends(verb) {
+			// One that is refused below must not disturb either.
+			seen := a.machine(r.Machine).record()
+			if err := seen.admit(r.Token, in); err != nil {
+				return nil, err
+			}
 			a.tasks.stop(r.Machine, verb)
 		}
-		return a.tasks.do(ctx, taskKey{r.Machine, verb}, func(ctx context.Context, t *task) (any, error) {
-			m := a.machine(r.Machine)
-			m.mu.Lock()
+		return a.tasks.do(ctx, taskKey{r.Machine, verb, r.Token}, func(ctx context.Context, t *task) (any, error) {
+			m := a.lock(r.Machine)
 			defer m.mu.Unlock()
-			if err := m.admit(r.Token, in); err != nil {
+			if err := m.rec.admit(r.Token, in); err != nil {
 				return nil, err
 			}
 			defer a.changed()

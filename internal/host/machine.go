@@ -28,29 +28,6 @@ type machine struct {
 	still *still               // a guest that is held still
 }
 
-// admit refuses a command that is older than what the host has seen.
-func (m *machine) admit(token uint64, in order) error {
-	i, isInstance := instanceOf(in)
-	if isInstance && m.rec.Role == RoleNone && i.UUID != m.rec.Instance.UUID {
-		return nil // another machine of the same name: its tokens begin anew
-	}
-	if have := m.rec.Instance.Token; token < have {
-		return droveway.Errorf(droveway.Conflict, "machine %s: command with token %d is older than token %d, which this host has seen: it is refused", m.name, token, have)
-	}
-	return nil
-}
-
-// instanceOf is the instance that an order brings, if it brings one.
-func instanceOf(in order) (Instance, bool) {
-	switch v := in.(type) {
-	case Instance:
-		return v, true
-	case Reserve:
-		return v.Instance, true
-	}
-	return Instance{}, false
-}
-
 func (m *machine) instance() hypervisor.Instance {
 	m.see.Lock()
 	defer m.see.Unlock()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
 )
 
@@ -25,6 +26,29 @@ type record struct {
 	Export    string            `json:"export,omitempty"`    // where it serves them
 	Exported  bool              `json:"exported,omitempty"`  // it is to have them open
 	Origin    *TakeOver         `json:"origin,omitempty"`    // hydrating: where the disks come from
+}
+
+// admit refuses a command that is older than what the host has seen.
+func (r *record) admit(token uint64, in order) error {
+	i, isInstance := instanceOf(in)
+	if isInstance && r.Role == RoleNone && i.UUID != r.Instance.UUID {
+		return nil // another machine of the same name: its tokens begin anew
+	}
+	if have := r.Instance.Token; token < have {
+		return droveway.Errorf(droveway.Conflict, "machine %s: command with token %d is older than token %d, which this host has seen: it is refused", r.Instance.Machine, token, have)
+	}
+	return nil
+}
+
+// instanceOf is the instance that an order brings, if it brings one.
+func instanceOf(in order) (Instance, bool) {
+	switch v := in.(type) {
+	case Instance:
+		return v, true
+	case Reserve:
+		return v.Instance, true
+	}
+	return Instance{}, false
 }
 
 // records keeps them as one file a machine.

@@ -19,7 +19,10 @@ type tasks struct {
 	running map[taskKey]*task
 }
 
-type taskKey struct{ machine, verb string }
+type taskKey struct {
+	machine, verb string
+	token         uint64 // another one is another command
+}
 
 type task struct {
 	cancel   context.CancelFunc
