@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+
+	"github.com/droveway/droveway"
 )
 
 func (a *Agent) networksPath() string { return filepath.Join(a.cfg.Dir, "networks.json") }
@@ -23,7 +25,10 @@ func (a *Agent) loadNetworks() error {
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(b, &a.networks)
+	if err := json.Unmarshal(b, &a.networks); err != nil {
+		return droveway.Errorf(droveway.Invalid, "%s is damaged: %w; remove it: the server says again what is in it", a.networksPath(), err)
+	}
+	return nil
 }
 
 // setNetworks takes over what the server says, and brings the networks that are
@@ -33,13 +38,22 @@ func (a *Agent) setNetworks(ctx context.Context, n Networks) (struct{}, error) {
 	if err != nil {
 		return struct{}{}, err
 	}
-	if err := writeSynced(a.networksPath(), b); err != nil {
-		return struct{}{}, err
+	if err := a.keepNetworks(n, b); err != nil {
+		return struct{}{}, fmt.Errorf("keep the networks of the fleet: %w", err)
 	}
-	a.mu.Lock()
-	a.networks = n
-	a.mu.Unlock()
 	return struct{}{}, a.refreshNetworks(ctx)
+}
+
+// keepNetworks has the lock while it writes, so that what is on disk is what was
+// said last.
+func (a *Agent) keepNetworks(n Networks, b []byte) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := replace(a.networksPath(), b); err != nil {
+		return err
+	}
+	a.networks = n
+	return nil
 }
 
 func (a *Agent) refreshNetworks(ctx context.Context) error {

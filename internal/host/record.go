@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -60,20 +59,16 @@ func openRecords(dir string) (records, error) {
 
 func (r records) path(machine string) string { return filepath.Join(r.dir, machine+".json") }
 
-// save writes a record so that a kill leaves the old or the new one.
+// save makes a record durable.
 func (r records) save(rec *record) error {
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return err
 	}
-	path := r.path(rec.Instance.Machine)
-	if err := writeSynced(path+".new", b); err != nil {
+	if err := replace(r.path(rec.Instance.Machine), b); err != nil {
 		return fmt.Errorf("keep record of machine %s: %w", rec.Instance.Machine, err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	return syncDir(r.dir)
+	return nil
 }
 
 func (r records) remove(machine string) error {
@@ -96,13 +91,25 @@ func (r records) load() ([]*record, error) {
 		}
 		rec := &record{}
 		if err := json.Unmarshal(b, rec); err != nil {
-			return nil, fmt.Errorf("record %s is damaged: %w; put it aside to go on without the machine", p, err)
+			return nil, droveway.Errorf(droveway.Invalid, "record %s is damaged: %w; put it aside to go on without the machine", p, err)
 		}
-		if strings.TrimSuffix(filepath.Base(p), ".json") == rec.Instance.Machine {
-			all = append(all, rec)
+		if r.path(rec.Instance.Machine) != p {
+			return nil, droveway.Errorf(droveway.Invalid, "record %s is damaged: it is of machine %q; put it aside to go on without the machine", p, rec.Instance.Machine)
 		}
+		all = append(all, rec)
 	}
 	return all, nil
+}
+
+// replace writes a file so that a kill leaves the old or the new one.
+func replace(path string, b []byte) error {
+	if err := writeSynced(path+".new", b); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 func writeSynced(path string, b []byte) error {
