@@ -19,7 +19,7 @@ func (a *Agent) welcome(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 	if err != nil {
 		return Reserved{}, err
 	}
-	if m.rec.Instance.Token == v.Token && s == hypervisor.Incoming && m.rec.Listen != "" {
+	if m.ready(s, v.Token) {
 		return Reserved{Address: m.rec.Listen}, nil
 	}
 	if err := m.kill(ctx); err != nil {

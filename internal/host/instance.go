@@ -19,10 +19,19 @@ import (
 
 // create makes the volumes of a machine, from images where it says so.
 func (a *Agent) create(ctx context.Context, m *machine, i Instance, t *task) (Observed, error) {
-	if m.rec.Role == RoleIdle || m.rec.Role == RoleHome {
+	same := m.rec.Instance.UUID == i.UUID
+	if same && (m.rec.Role == RoleIdle || m.rec.Role == RoleHome) {
 		return a.observe(ctx, m), nil
 	}
 	if err := m.must(verbCreate, RoleNone); err != nil {
+		return Observed{}, err
+	}
+	if !same { // what an earlier machine of the name left half made is not this one's
+		if err := a.clear(ctx, m); err != nil {
+			return Observed{}, err
+		}
+	}
+	if err := a.room(&i); err != nil {
 		return Observed{}, err
 	}
 	if err := a.save(m, func(r *record) { *r = record{Instance: i, Role: RoleNone} }); err != nil {
@@ -271,6 +280,9 @@ func (a *Agent) show(ctx context.Context, r Ref) (Observed, error) {
 const consoleMax = 64 << 10 // bytes in one answer
 
 func (a *Agent) console(ctx context.Context, c Console) (ConsoleData, error) {
+	if c.Offset < 0 {
+		return ConsoleData{}, droveway.Errorf(droveway.Invalid, "console of machine %s: offset %d: give 0 or more", c.Machine, c.Offset)
+	}
 	o := a.observe(ctx, a.machine(c.Machine))
 	if o.Console == "" {
 		return ConsoleData{Next: c.Offset}, nil

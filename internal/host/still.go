@@ -99,7 +99,9 @@ func (a *Agent) verdict(ctx context.Context, m *machine, v Verdict, _ *task) (Ob
 	case s.verdict <- v.Equal:
 		<-s.done
 	case <-s.done:
-		return Observed{}, s.err
+		if s.err != nil {
+			return Observed{}, s.err
+		}
 	}
 	if !v.Equal {
 		return a.observe(ctx, m), nil // it goes on, with the origin as before

@@ -16,13 +16,13 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 	if err := m.must(verbReserve, RoleNone, RoleArriving); err != nil {
 		return Reserved{}, err
 	}
-	if s, err := m.state(ctx); err != nil || m.ready(s, v.Boots) {
+	if s, err := m.state(ctx); err != nil || m.ready(s, v.Token) {
 		return Reserved{Address: m.rec.Listen}, err
 	}
-	if err := a.room(&i); err != nil {
+	if err := a.clear(ctx, m); err != nil { // of an earlier order; disks here are of no worth yet
 		return Reserved{}, err
 	}
-	if err := m.kill(ctx); err != nil {
+	if err := a.room(&i); err != nil {
 		return Reserved{}, err
 	}
 	if err := a.save(m, func(r *record) { *r = record{Instance: i, Role: RoleArriving, Peer: v.Peer} }); err != nil {
@@ -35,12 +35,11 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 	return Reserved{Address: listen}, err
 }
 
-// ready reports whether an earlier order has done all that reserve does.
-func (m *machine) ready(s hypervisor.State, boots bool) bool {
-	if m.rec.Role != RoleArriving {
-		return false
-	}
-	return boots && s == hypervisor.Received || s == hypervisor.Incoming && m.rec.Listen != ""
+// ready reports whether an earlier order of the same token has made an instance
+// that waits. One that has got its memory meanwhile waits too: it has the only
+// whole copy of it.
+func (m *machine) ready(s hypervisor.State, token uint64) bool {
+	return m.rec.Instance.Token == token && (s == hypervisor.Received || s == hypervisor.Incoming && m.rec.Listen != "")
 }
 
 // makeRoom makes disks without content and the instance.
@@ -79,7 +78,9 @@ func (a *Agent) room(i *Instance) error {
 	}
 	var need int64
 	for _, d := range i.Disks {
-		need += d.Size
+		if _, _, err := a.pool.Path(droveway.VolumeName(i.Machine, d.Name)); err != nil {
+			need += d.Size // of one that is there already the rest is promised
+		}
 	}
 	if need > free {
 		return droveway.Errorf(droveway.Unavailable, "host %s has %d MiB free, the disks of machine %s need %d MiB: free some or choose another host",
