@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -242,9 +241,8 @@ func (a *Agent) remove(ctx context.Context, m *machine, _ Ref, _ *task) (Observe
 	if err := a.records.remove(m.name); err != nil {
 		return Observed{}, err
 	}
-	a.unpublish(ctx, m.name)
 	a.forget(m.name)
-	return Observed{Machine: m.name, Host: a.cfg.Name, Role: RoleNone, Instance: hypervisor.Gone, At: time.Now()}, nil
+	return a.nothing(m.name), nil
 }
 
 // clear ends the processes of a machine and removes its volumes and

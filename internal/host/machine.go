@@ -173,9 +173,9 @@ func (m *machine) kill(ctx context.Context) error {
 // observe is what the host sees of the machine now.
 func (a *Agent) observe(ctx context.Context, m *machine) Observed {
 	rec, inst := m.record(), m.instance()
-	o := Observed{Machine: m.name, Host: a.cfg.Name, Role: rec.Role, Token: rec.Instance.Token, Instance: hypervisor.Gone, At: time.Now()}
-	if o.Role == "" {
-		o.Role = RoleNone
+	o := a.nothing(m.name)
+	if o.Token = rec.Instance.Token; rec.Role != "" {
+		o.Role = rec.Role
 	}
 	if inst == nil {
 		return o
@@ -189,6 +189,11 @@ func (a *Agent) observe(ctx context.Context, m *machine) Observed {
 		o.PID = 0
 	}
 	return o
+}
+
+// nothing is what the host sees of a machine that it has nothing of.
+func (a *Agent) nothing(machine string) Observed {
+	return Observed{Machine: machine, Host: a.cfg.Name, Role: RoleNone, Instance: hypervisor.Gone, At: time.Now()}
 }
 
 func (a *Agent) instanceDir(i *Instance) string {

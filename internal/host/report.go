@@ -28,35 +28,58 @@ func (a *Agent) publish(ctx context.Context) {
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
 	var reported time.Time
+	told := a.adopted()
 	a.beat(ctx)
 	for {
 		if time.Since(reported) >= statusRest {
-			reported = time.Now()
-			a.put(ctx, "host", a.status())
-			a.publishMachines(ctx)
+			if a.put(ctx, "host", a.status()) {
+				reported = time.Now()
+			}
+			a.publishMachines(ctx, told)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.report:
-			a.publishMachines(ctx)
+			a.publishMachines(ctx, told)
 		case <-beat.C:
 			a.beat(ctx)
 		}
 	}
 }
 
-func (a *Agent) publishMachines(ctx context.Context) {
+// adopted is the machines that the server may have heard of from an earlier
+// process.
+func (a *Agent) adopted() map[string]bool {
+	told := map[string]bool{}
+	for _, m := range a.all() {
+		told[m.name] = true
+	}
+	return told
+}
+
+// publishMachines tells the server what is here; and of each machine that it was
+// told of and that is here no more, that nothing of it is here.
+func (a *Agent) publishMachines(ctx context.Context, told map[string]bool) {
+	gone := maps.Clone(told)
 	for _, m := range a.all() {
 		if o := a.observe(ctx, m); o.Role != RoleNone {
+			told[m.name] = true
+			delete(gone, m.name)
 			a.put(ctx, "machine."+m.name, o)
+		}
+	}
+	for name := range gone {
+		if a.put(ctx, "machine."+name, a.nothing(name)) {
+			delete(told, name)
 		}
 	}
 }
 
 // put writes an observed key. A host may write its own and read none, so it
-// publishes to the key's subject; it is the only writer.
-func (a *Agent) put(ctx context.Context, key string, v any) {
+// publishes to the key's subject; it is the only writer. It reports whether that
+// was done; if not, the machines are published again soon.
+func (a *Agent) put(ctx context.Context, key string, v any) bool {
 	b, err := json.Marshal(v)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, beatEvery)
@@ -67,6 +90,7 @@ func (a *Agent) put(ctx context.Context, key string, v any) {
 		a.cfg.Log.Debug("the server hears this later", "key", key, "error", err)
 		time.AfterFunc(beatEvery, a.changed)
 	}
+	return err == nil
 }
 
 func (a *Agent) beat(ctx context.Context) {
@@ -76,11 +100,6 @@ func (a *Agent) beat(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		a.cfg.Log.Debug("no sign of life could be given", "error", err)
 	}
-}
-
-// unpublish tells the server that nothing of the machine is here any more.
-func (a *Agent) unpublish(ctx context.Context, machine string) {
-	a.put(ctx, "machine."+machine, Observed{Machine: machine, Host: a.cfg.Name, Role: RoleNone, Instance: "gone", At: time.Now()})
 }
 
 func (a *Agent) status() droveway.HostStatus {

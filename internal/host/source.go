@@ -302,6 +302,5 @@ func (a *Agent) vacate(ctx context.Context, m *machine) (Observed, error) {
 	if err != nil {
 		return Observed{}, err
 	}
-	a.unpublish(ctx, m.name)
 	return a.observe(ctx, m), nil
 }
