@@ -1,0 +1,172 @@
+package host
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/bus/bustest"
+	"github.com/droveway/droveway/internal/hypervisor"
+	"github.com/droveway/droveway/internal/hypervisor/mem"
+)
+
+// again restarts both agents and checks that each has what it had.
+func (p *pair) again() {
+	p.t.Helper()
+	for _, n := range []*node{p.a, p.b} {
+		was, err := p.Show(p.t.Context(), n.cfg.Name, web)
+		must(p.t, err)
+		guest := n.driver.Guest(web)
+		serving := n.machine(web).serving()
+		n.restart()
+		now, err := p.Show(p.t.Context(), n.cfg.Name, web)
+		must(p.t, err)
+		was.At = now.At
+		if now != was {
+			p.t.Errorf("host %s: %+v, it was %+v", n.cfg.Name, now, was)
+		}
+		if n.driver.Guest(web) != guest || guest != nil && n.machine(web).instance() != hypervisor.Instance(guest) {
+			p.t.Errorf("host %s: the guest is another one", n.cfg.Name)
+		}
+		if n.machine(web).serving() != serving {
+			p.t.Errorf("host %s: the secondary is another one", n.cfg.Name)
+		}
+	}
+}
+
+// SYSTEMS 1.4: in every role the next agent adopts what runs, and the move goes
+// on with it.
+func TestAdoptInEveryRole(t *testing.T) {
+	t.Parallel()
+	p, ctx := newPair(t), t.Context()
+	p.again() // home, none
+	disks := p.send(1)
+	p.again() // leaving, arriving
+	if again := p.send(1); again != disks {
+		t.Errorf("served at %s, before at %s", again, disks)
+	}
+	e, err := p.Handover(ctx, "a", Handover{Ref: ref(atSource)})
+	must(t, err)
+	p.again() // secondary, arriving with the memory
+	over := TakeOver{Ref: ref(atTarget), Address: e.Address, Peer: "a"}
+	_, err = p.TakeOver(ctx, "b", over)
+	must(t, err)
+	p.again() // secondary, hydrating
+	must(t, p.b.guest().Write("root", 4096, []byte("x")))
+	_, err = p.TakeOver(ctx, "b", over)
+	must(t, err)
+	memory := p.welcome(1)
+	p.again()
+	if again := p.welcome(1); again != memory {
+		t.Errorf("waits at %s, before at %s", again.Address, memory.Address)
+	}
+	_, err = p.Send(ctx, "b", Send{Ref: ref(atTarget), To: memory.Address, Peer: "a"})
+	must(t, err)
+	p.held("b", atTarget)
+	_, err = p.GiveBack(ctx, "b", ref(atTarget))
+	must(t, err)
+	p.again() // secondary with the memory, returned
+	_, err = p.Home(ctx, "a", ref(atHome))
+	must(t, err)
+	p.again() // home
+	_, err = p.Stop(ctx, "a", Stop{Ref: ref(atHome)})
+	must(t, err)
+	p.again() // idle
+	p.a.is(RoleIdle, hypervisor.Gone)
+}
+
+// A guest that died while no agent looked is gone, and can be started again.
+func TestAdoptWhatDied(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.host("a")
+	n.runs(5)
+	n.stop()
+	n.driver.Kill(web)
+	n.start()
+	n.is(RoleHome, hypervisor.Gone)
+	_, err := r.Start(t.Context(), "a", instance(6))
+	must(t, err)
+	n.is(RoleHome, hypervisor.Running)
+	n.holds("instances", "web.6")
+}
+
+// An agent that cannot know what runs must not serve: it would start a guest
+// twice.
+func TestAgentThatCannotAdoptDoesNotServe(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.host("a")
+	n.runs(5)
+	n.stop()
+	n.driver.Fail("Attach", droveway.Errorf(droveway.Unavailable, "no answer"))
+	a, err := New(n.cfg)
+	must(t, err)
+	refused(t, a.Run(t.Context()), droveway.Unavailable, "adopt machine web: no answer")
+}
+
+func TestDamagedRecords(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ file, content, says string }{
+		"cut":                {"web.json", `{"instance":{"machine":"w`, "put it aside to go on without the machine"},
+		"empty":              {"web.json", ``, "web.json is damaged"},
+		"of another machine": {"web.json", `{"instance":{"machine":"db"},"role":"home"}`, `web.json is damaged: it is of machine "db"`},
+		"of none":            {"web.json", `{}`, `it is of machine ""`},
+	} {
+		dir := t.TempDir()
+		must(t, os.MkdirAll(filepath.Join(dir, "machines"), 0o700))
+		must(t, os.WriteFile(filepath.Join(dir, "machines", c.file), []byte(c.content), 0o600))
+		a, err := New(Config{Name: "a", Dir: dir, Driver: mem.New(), Log: bustest.Log()})
+		must(t, err)
+		err = a.Run(t.Context())
+		if !droveway.Is(err, droveway.Invalid) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What a kill left half written is not a record.
+func TestUnfinishedRecordIsNone(t *testing.T) {
+	t.Parallel()
+	recs, err := openRecords(t.TempDir())
+	must(t, err)
+	rec := record{Instance: instance(5), Role: RoleIdle}
+	must(t, recs.save(&rec))
+	must(t, os.WriteFile(recs.path(web)+".new", []byte(`{"inst`), 0o600))
+	all, err := recs.load()
+	if err != nil || len(all) != 1 || all[0].Instance.Token != 5 {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+// FuzzRecord: whatever stands in the file of a record, an agent starts with the
+// record of that machine or says which file is damaged.
+func FuzzRecord(f *testing.F) {
+	for _, s := range []string{``, `{}`, `null`, `{"instance":{"machine":"web","token":5},"role":"home","handle":{"mem":"x"}}`, `{"instance":{"machine":"web"},"role":7}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		recs, err := openRecords(t.TempDir())
+		must(t, err)
+		must(t, os.WriteFile(recs.path(web), b, 0o600))
+		all, err := recs.load()
+		if err == nil && (len(all) != 1 || all[0].Instance.Machine != web) {
+			t.Errorf("%+v", all)
+		}
+		if err != nil && !strings.Contains(err.Error(), recs.path(web)) {
+			t.Errorf("%v does not name the file", err)
+		}
+	})
+}
+
+func TestProbeOfTheDriverFails(t *testing.T) {
+	t.Parallel()
+	d := mem.New()
+	d.Fail("Probe", droveway.Errorf(droveway.Unsupported, "no such program"))
+	a, err := New(Config{Name: "a", Dir: t.TempDir(), Driver: d, Log: bustest.Log()})
+	must(t, err)
+	refused(t, a.Run(context.WithoutCancel(t.Context())), droveway.Unsupported, "probe driver mem: no such program")
+}

@@ -1,0 +1,43 @@
+package host
+
+import (
+	"bytes"
+	"os"
+	"testing"
+
+	"github.com/droveway/droveway"
+)
+
+func TestConsole(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n, ctx := r.host("a"), t.Context()
+	c, err := r.Console(ctx, "a", Console{Machine: web, Offset: 7})
+	if err != nil || len(c.Data) != 0 || c.Next != 7 {
+		t.Errorf("without a machine: %+v, %v", c, err)
+	}
+	n.runs(5)
+	text := bytes.Repeat([]byte("0123456789abcdef"), consoleMax/16+1)
+	must(t, os.WriteFile(n.guest().Console(), text, 0o600))
+	for _, c := range []struct {
+		from, bytes int64
+	}{
+		{0, consoleMax},
+		{consoleMax, 16},
+		{consoleMax + 10, 6},
+		{consoleMax + 16, 0},
+		{consoleMax + 99, 0},
+	} {
+		got, err := r.Console(ctx, "a", Console{Machine: web, Offset: c.from})
+		must(t, err)
+		want := text[min(c.from, int64(len(text))):]
+		if !bytes.Equal(got.Data, want[:c.bytes]) || got.Next != c.from+c.bytes {
+			t.Errorf("from %d: %d bytes, next %d; want %d", c.from, len(got.Data), got.Next, c.bytes)
+		}
+	}
+	_, err = r.Console(ctx, "a", Console{Machine: web, Offset: -1})
+	refused(t, err, droveway.Invalid, "offset -1")
+	must(t, os.Remove(n.guest().Console()))
+	_, err = r.Console(ctx, "a", Console{Machine: web})
+	refused(t, err, droveway.Unavailable, "console of machine web")
+}

@@ -1,0 +1,119 @@
+package host
+
+import (
+	"context"
+	"testing"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
+	"github.com/droveway/droveway/internal/hypervisor/mem"
+)
+
+// strict is a driver that, as one with processes of its own does, gives up what
+// it is asked to do when the context has ended.
+type strict struct{ *mem.Driver }
+
+func (d strict) Secondary(ctx context.Context, spec hypervisor.SecondarySpec) (hypervisor.Secondary, error) {
+	s, err := d.Driver.Secondary(ctx, spec)
+	return strictSecondary{s}, err
+}
+
+func (d strict) AttachSecondary(ctx context.Context, h hypervisor.Handle) (hypervisor.Secondary, error) {
+	s, err := d.Driver.AttachSecondary(ctx, h)
+	return strictSecondary{s}, err
+}
+
+type strictSecondary struct{ hypervisor.Secondary }
+
+func (s strictSecondary) Export(ctx context.Context, disks []hypervisor.Disk) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.Secondary.Export(ctx, disks)
+}
+
+func beStrict(c *Config) { c.Driver = strict{c.Driver.(*mem.Driver)} }
+
+// writes waits until the guest can write to its disk.
+func (n *node) writes() {
+	n.t.Helper()
+	eventually(n.t, "the guest writes", func() bool { return n.guest().Write("root", 8192, []byte("x")) == nil })
+	if s, err := n.guest().State(n.t.Context()); err != nil || s != hypervisor.Running {
+		n.t.Errorf("state %s, %v", s, err)
+	}
+}
+
+// A secondary that dies is replaced at its address, and a guest that an error of
+// its disk stopped meanwhile is set going again; as often as that happens.
+func TestSecondaryThatDies(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, beStrict)
+	p.takeOver(1)
+	address := p.a.machine(web).record().Export
+	for range 2 {
+		m := p.a.lock(web) // keeps the guard waiting
+		m.serving().(strictSecondary).Secondary.(*mem.Secondary).Kill()
+		if p.b.guest().Write("root", 4096, []byte("x")) == nil {
+			t.Error("a write without an origin succeeded")
+		}
+		m.mu.Unlock()
+		p.b.writes()
+		if now := p.a.machine(web).record().Export; now != address {
+			t.Errorf("served at %s, before at %s", now, address)
+		}
+	}
+	p.mirrors()
+}
+
+// The same while no agent looked; the next one sees to it.
+func TestSecondaryThatDiedBefore(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, beStrict)
+	p.takeOver(1)
+	address := p.a.machine(web).record().Export
+	p.a.stop()
+	p.a.driver.Kill(web)
+	p.a.start()
+	p.b.writes()
+	if now := p.a.machine(web).record().Export; now != address {
+		t.Errorf("served at %s, before at %s", now, address)
+	}
+}
+
+// A new secondary that cannot open the disks yet is given another try.
+func TestSecondaryThatCannotOpenTheDisks(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.takeOver(1)
+	p.a.driver.Fail("Export", droveway.Errorf(droveway.Unavailable, "not now"))
+	old := p.a.machine(web).serving()
+	old.(*mem.Secondary).Kill()
+	eventually(t, "another secondary is there", func() bool { return p.a.machine(web).serving() != old })
+	p.a.driver.Fail("Export", nil)
+	p.b.writes()
+}
+
+// While a machine's disks are served, an order to prepare that comes again must
+// not move them to another address.
+func TestPrepareAgainAfterADeath(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	address := p.handover(1)
+	p.a.machine(web).serving().(*mem.Secondary).Kill()
+	e, err := p.Secondary(t.Context(), "a", Secondary{Ref: ref(atSource), Peer: "b"})
+	must(t, err)
+	if e.Address != address || !p.a.machine(web).serves(t.Context()) {
+		t.Errorf("served at %s, before at %s", e.Address, address)
+	}
+}
+
+// A guest that stands for another reason than its disk's origin stays so.
+func TestNudgeIsForHydratingOnly(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.host("a")
+	n.runs(5)
+	must(t, n.guest().Pause(t.Context()))
+	n.restart()
+	n.is(RoleHome, hypervisor.Paused)
+}

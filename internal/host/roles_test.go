@@ -1,0 +1,95 @@
+package host
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/droveway/droveway"
+)
+
+var allRoles = []Role{RoleNone, RoleIdle, RoleHome, RoleLeaving, RoleSecondary, RoleArriving, RoleHydrating, RoleReturned}
+
+// takes are the roles in which a host carries a command out, or has done so
+// already; the diagram of Role says why.
+var takes = map[string][]Role{
+	verbCreate:    {RoleNone, RoleIdle, RoleHome},
+	verbStart:     {RoleIdle, RoleHome},
+	verbStop:      {RoleIdle, RoleHome},
+	verbReserve:   {RoleNone, RoleArriving},
+	verbDiscard:   {RoleArriving, RoleReturned, RoleNone},
+	verbSecondary: {RoleHome, RoleLeaving, RoleSecondary},
+	verbSend:      {RoleHome, RoleLeaving, RoleHydrating},
+	verbCancel:    {RoleIdle, RoleHome, RoleLeaving},
+	verbHandover:  {RoleLeaving, RoleSecondary},
+	verbTakeOver:  {RoleArriving, RoleHydrating, RoleHome},
+	verbRate:      {RoleHydrating, RoleHome},
+	verbHold:      {RoleHydrating},
+	verbVerdict:   {RoleHydrating, RoleHome},
+	verbRevoke:    {RoleSecondary, RoleLeaving, RoleIdle, RoleHome},
+	verbRelease:   {RoleSecondary, RoleNone},
+	verbWelcome:   {RoleSecondary},
+	verbGiveBack:  {RoleHydrating, RoleReturned},
+	verbHome:      {RoleSecondary, RoleHome},
+	verbLeave:     {RoleHome, RoleIdle, RoleSecondary},
+	verbProbe:     {RoleHome, RoleHydrating},
+}
+
+// SYSTEMS 1.9: in every other role a command is refused, says why, and changes
+// nothing.
+func TestWrongRoleIsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.host("a")
+	n.stop()
+	before := map[Role]record{}
+	for _, role := range allRoles {
+		rec := record{Instance: Instance{Machine: string(role), Token: 5, UUID: "one"}, Role: role}
+		must(t, n.records.save(&rec))
+		before[role] = rec
+	}
+	n.start()
+	for _, verb := range commands {
+		for _, role := range allRoles {
+			if verb == verbRemove || slices.Contains(takes[verb], role) {
+				continue
+			}
+			says := "machine " + string(role) + " is " + string(role) + " on this host: " + verb + " is for ["
+			refused(t, r.give(verb, string(role), 5), droveway.Conflict, says)
+		}
+	}
+	after, err := n.records.load()
+	must(t, err)
+	for _, rec := range after {
+		if have, was := *rec, before[rec.Role]; have.Instance.Machine != string(have.Role) || have.Instance.Token != was.Instance.Token {
+			t.Errorf("the record became %+v", have)
+		}
+	}
+	if len(after) != len(allRoles) {
+		t.Errorf("%d records, there were %d", len(after), len(allRoles))
+	}
+}
+
+// What reads a host has no role to be refused in, but for what it asks for.
+func TestQuestionsWithoutAnInstance(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.host("a")
+	_, err := r.Await(t.Context(), "a", ref(5))
+	refused(t, err, droveway.Conflict, "machine web does not run here")
+	_, err = r.Sums(t.Context(), "a", Sums{Ref: ref(5), Disk: "root"})
+	refused(t, err, droveway.Conflict, "there is nothing to compare")
+	h, err := r.Hydration(t.Context(), "a", ref(5))
+	if err != nil || h.Instance != "gone" {
+		t.Errorf("%+v, %v", h, err)
+	}
+}
+
+func TestCommandsThatMakeNoSense(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.host("a")
+	refused(t, r.give(verbCreate, "../web", 5), droveway.Invalid, "machine name")
+	refused(t, r.give(verbCreate, "", 5), droveway.Invalid, "machine name is empty")
+	refused(t, r.conn.Call(t.Context(), "a", verbStart, []int{1}, nil), droveway.Invalid, "are server and host of the same version?")
+	refused(t, r.give("fly", web, 5), droveway.Unsupported, "fly")
+}

@@ -1,0 +1,140 @@
+package host
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/bus/bustest"
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// figure is a guest that can be held still and does nothing else, so that time
+// in a test can be made to pass.
+type figure struct {
+	hypervisor.Mover
+	stands, settled atomic.Bool
+}
+
+func (f *figure) Settle(ctx context.Context, whole func(context.Context) error) error {
+	if f.settled.Load() {
+		return nil
+	}
+	f.stands.Store(true)
+	defer f.stands.Store(false)
+	err := whole(ctx)
+	f.settled.Store(err == nil)
+	return err
+}
+
+func (f *figure) PID() int                                        { return 1 }
+func (f *figure) Console() string                                 { return "" }
+func (f *figure) State(context.Context) (hypervisor.State, error) { return hypervisor.Running, nil }
+func (f *figure) Changed() <-chan struct{}                        { return nil }
+func (f *figure) Close() error                                    { return nil }
+
+// held is an agent whose machine hydrates and was held still.
+func held(t *testing.T) (*Agent, *machine, *figure) {
+	t.Helper()
+	a, err := New(Config{Name: "a", Dir: t.TempDir(), Log: bustest.Log()})
+	must(t, err)
+	a.tasks = newTasks(t.Context())
+	m, f := a.machine(web), &figure{}
+	m.inst = f
+	must(t, a.save(m, func(r *record) { *r = record{Instance: instance(5), Role: RoleHydrating, Origin: &TakeOver{}} }))
+	_, err = a.holdStill(t.Context(), m, ref(5), nil)
+	must(t, err)
+	if !f.stands.Load() {
+		t.Error("the guest does not stand")
+	}
+	return a, m, f
+}
+
+// A guest held still goes on by itself if the server dies meanwhile.
+func TestHoldWithoutVerdict(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, m, f := held(t)
+		time.Sleep(holdMax - time.Millisecond)
+		synctest.Wait()
+		if !f.stands.Load() {
+			t.Error("the guest goes on before its time")
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if f.stands.Load() || f.settled.Load() {
+			t.Errorf("stands %v, settled %v", f.stands.Load(), f.settled.Load())
+		}
+		_, err := a.verdict(t.Context(), m, Verdict{ref(5), true}, nil)
+		refused(t, err, droveway.Unavailable, "is not held still any more: hold it again")
+		if m.rec.Role != RoleHydrating || f.settled.Load() {
+			t.Errorf("role %s, settled %v: a late verdict counts", m.rec.Role, f.settled.Load())
+		}
+		if _, err := a.holdStill(t.Context(), m, ref(5), nil); err != nil || !f.stands.Load() {
+			t.Errorf("held again: %v", err)
+		}
+		if o, err := a.verdict(t.Context(), m, Verdict{ref(5), true}, nil); err != nil || o.Role != RoleHome || !f.settled.Load() {
+			t.Errorf("%+v, %v", o, err)
+		}
+		a.tasks.wait.Wait()
+	})
+}
+
+// Each question during the hold is answered; it is one hold.
+func TestHoldEndsWithTheFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, m, f := held(t)
+		time.Sleep(holdMax - time.Second)
+		if _, err := a.holdStill(t.Context(), m, ref(5), nil); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if f.stands.Load() {
+			t.Error("asking again lets the guest stand for longer")
+		}
+		a.tasks.wait.Wait()
+	})
+}
+
+func TestVerdictThatDisksDiffer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, m, f := held(t)
+		o, err := a.verdict(t.Context(), m, Verdict{ref(5), false}, nil)
+		if err != nil || o.Role != RoleHydrating || f.settled.Load() || f.stands.Load() {
+			t.Errorf("%+v, %v, settled %v, stands %v", o, err, f.settled.Load(), f.stands.Load())
+		}
+		if m.rec.Origin == nil {
+			t.Error("the origin is forgotten")
+		}
+		a.tasks.wait.Wait()
+	})
+}
+
+// An agent that ends lets the guest go on; the next one holds it anew.
+func TestHoldEndsWithTheAgent(t *testing.T) {
+	t.Parallel()
+	p, ctx := newPair(t), t.Context()
+	p.takeOver(1)
+	p.mirrors()
+	_, err := p.Hold(ctx, "b", ref(atTarget))
+	must(t, err)
+	p.b.is(RoleHydrating, hypervisor.Paused)
+	p.b.stop()
+	if s, err := p.b.guest().State(ctx); err != nil || s != hypervisor.Running {
+		t.Errorf("state %s, %v", s, err)
+	}
+	p.b.start()
+	_, err = p.Verdict(ctx, "b", Verdict{ref(atTarget), true})
+	refused(t, err, droveway.Unavailable, "hold it again")
+	_, err = p.Hold(ctx, "b", ref(atTarget))
+	must(t, err)
+	_, err = p.Verdict(ctx, "b", Verdict{ref(atTarget), true})
+	must(t, err)
+	p.b.is(RoleHome, hypervisor.Running)
+}
