@@ -85,13 +85,15 @@ func (s *scene) server() (stop func()) {
 	return stop
 }
 
-func (s *scene) probe(host, site string) (stop func()) {
+func (s *scene) probe(host, site string, more ...string) (stop func()) {
 	s.t.Helper()
 	var token client.Token
 	s.ask(&token, "token", "create", "--role", "probe")
-	return s.role(host, host, []string{"DROVEWAY_TOKEN=" + token.Token}, "probe",
-		"--data", filepath.Join(s.dir, host), "--server", "https://"+serverAddress+":7443",
-		"--ca", filepath.Join(s.dir, "server/pki/ca-cert.pem"), "--name", host, "--site", site, "--own-namespace")
+	args := append([]string{
+		"probe", "--data", filepath.Join(s.dir, host), "--server", "https://" + serverAddress + ":7443",
+		"--ca", filepath.Join(s.dir, "server/pki/ca-cert.pem"), "--name", host, "--site", site, "--own-namespace",
+	}, more...)
+	return s.role(host, host, []string{"DROVEWAY_TOKEN=" + token.Token}, args...)
 }
 
 // text runs the command line and gives what it prints.

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -9,6 +10,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if target := os.Getenv(proxyRole); target != "" {
+		beProxy(target)
+	}
 	probetest.Main()
 	goleak.VerifyTestMain(m)
 }

@@ -146,9 +146,7 @@ func (s *Service) take(ctx context.Context, host string, b []byte, now time.Time
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.apply(s.joiner.Add(r, now))
-	for _, c := range s.allotter.Emitted(host, r.Emitted, now) {
-		s.cancels = append(s.cancels, c)
-	}
+	s.cancels = append(s.cancels, s.allotter.Emitted(host, r.Emitted, now)...)
 	return nil
 }
 

@@ -1,0 +1,107 @@
+//go:build lab
+
+package service_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/droveway/droveway/client"
+)
+
+func (s *scene) proxy(namespace string) {
+	s.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c := s.Command(ctx, namespace, self)
+	c.Env = append(os.Environ(), proxyRole+"=10.2.0.11:80" /* b1 */)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		cancel()
+		_ = c.Wait() // it was killed
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		s.t.Fatalf("the proxy does not start: %q, %v", line, err)
+	}
+}
+
+// patternTime is how long two rounds of patterns may take. Nothing is opened in
+// the first minute.
+const patternTime = 4 * time.Minute
+
+// Where a proxy has sequence numbers of its own, a pattern shows who uses which
+// server behind it; and what opted out gets none (SYSTEMS 3.9).
+func TestPatternsThroughProxy(t *testing.T) {
+	s := newScene(t)
+	s.server()
+	s.Server("b1", "tcp/:80")
+	s.Server("b2", "tcp/:80")
+	s.proxy("rb")
+	for host, site := range map[string]string{"a1": "a", "a2": "a", "b1": "b", "b2": "b"} {
+		s.probe(host, site, "--active")
+	}
+	s.await("all probes report", func() bool { return s.watching(4) })
+	optedOut := netip.MustParseAddrPort(proxyAddress)
+	s.ask(nil, "relation", "policy", "set", "--site", "a", "--opt-out", optedOut.String())
+	one := s.Client("a1")
+	s.Client("a2") // talks to nobody
+	begun := time.Now()
+	for time.Since(begun) < 75*time.Second {
+		one.Dial("tcp", proxyAddress, false)
+		time.Sleep(5 * time.Second)
+	}
+	s.Count("a1", int(optedOut.Port()))
+	plan := s.plan("a1")
+	if len(plan) != 1 || plan[0].Refused != "the target opted out" {
+		t.Errorf("the plan for a1: %+v", plan)
+	}
+	if n := s.Counted("a1"); n["syn"] != 0 {
+		t.Errorf("an opted out target got %v", n)
+	}
+	s.ask(nil, "relation", "policy", "set", "--opt-out", "")
+	for !s.confirmed("a1") {
+		if time.Since(begun) > patternTime {
+			t.Fatalf("not confirmed: %+v %v", s.plan("a1"), s.edges())
+		}
+		one.Dial("tcp", proxyAddress, false)
+		time.Sleep(2 * time.Second)
+	}
+	if got := fmt.Sprint(s.edges()); got != "[a1>b1:80 pattern]" {
+		t.Errorf("relations: %s", got)
+	}
+}
+
+func (s *scene) plan(host string) (mine []client.PlannedPattern) {
+	s.t.Helper()
+	var all []client.PlannedPattern
+	s.ask(&all, "relation", "plan")
+	for _, p := range all {
+		if p.Host == host {
+			mine = append(mine, p)
+		}
+	}
+	return mine
+}
+
+func (s *scene) confirmed(host string) bool {
+	for _, p := range s.plan(host) {
+		if p.State == "confirmed" {
+			return true
+		}
+	}
+	return false
+}
