@@ -41,7 +41,6 @@ func startAndStop(t *testing.T, e Env) {
 	if next := counting(t, i.Console(), 1); next <= last {
 		t.Errorf("after a restart the guest counts %08X, before it had %08X", next, last)
 	}
-	readConsole(t, i.Console()).gapless(t)
 }
 
 // SYSTEMS 1.5: the same start twice makes one guest.

@@ -3,6 +3,7 @@ package qemu
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -62,10 +63,11 @@ func writeFile(path string, b []byte) error {
 }
 
 // loadHandle reads the handle that an earlier start left in a directory, nil if
-// there is none.
+// there is none. A loss of power can leave a file with nothing in it, but no
+// process either.
 func loadHandle(dir string) (*handle, error) {
 	b, err := os.ReadFile(filepath.Join(dir, handleName))
-	if os.IsNotExist(err) {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
@@ -73,7 +75,7 @@ func loadHandle(dir string) (*handle, error) {
 	}
 	h, err := parseHandle(b)
 	if err != nil {
-		return nil, err
+		return nil, nil
 	}
 	return &h, nil
 }
@@ -85,9 +87,13 @@ func (h *handle) made(spec hypervisor.Spec) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(mine, theirs)
 }
 
-// remove takes away what an instance that has ended needs no more. Its logs
-// stay.
+// remove takes away what an instance that has ended needs no more; its logs stay.
+// Another one may be in its place by now, whose handle tells.
 func (h *handle) remove() {
+	now, err := loadHandle(h.Spec.Dir)
+	if err != nil || now == nil || now.Process != h.Process {
+		return
+	}
 	removeGroup(h.Group)
 	_ = os.Remove(h.file(monitorName))
 	_ = os.Remove(h.file(handleName))

@@ -156,9 +156,8 @@ func (l *launch) undo() {
 	if l.inst != nil {
 		_ = l.inst.Close()
 	}
-	h := handle{Spec: l.spec, Group: l.group}
-	h.remove()
-	for _, path := range l.made {
+	removeGroup(l.group)
+	for _, path := range append(l.made, l.path(monitorName), l.path(handleName)) {
 		_ = os.Remove(path)
 	}
 }

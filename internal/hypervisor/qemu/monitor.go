@@ -16,6 +16,7 @@ type monitor struct {
 	what   string // whose it is, for errors
 	socket string // path
 	proc   *process
+	clear  func() // removes what the ended process has left, once
 	end    context.Context
 	finish context.CancelFunc
 	wait   sync.WaitGroup
@@ -27,13 +28,14 @@ type monitor struct {
 	client  *qmp.Client   // guarded by dialing; nil: not connected yet
 }
 
-// newMonitor calls gone when the process ends.
-func newMonitor(what, socket string, proc *process, gone func()) *monitor {
-	m := &monitor{what: what, socket: socket, proc: proc, changed: make(chan struct{}), dialing: make(chan struct{}, 1)}
+// newMonitor calls remove when the process ends. Who waits for that may start a
+// successor in its place at once, so remove is not called again.
+func newMonitor(what, socket string, proc *process, remove func()) *monitor {
+	m := &monitor{what: what, socket: socket, proc: proc, clear: sync.OnceFunc(remove), changed: make(chan struct{}), dialing: make(chan struct{}, 1)}
 	m.end, m.finish = context.WithCancel(context.Background())
 	m.wait.Go(func() {
 		if proc.wait(m.end) {
-			gone()
+			m.clear()
 			m.notify()
 		}
 	})

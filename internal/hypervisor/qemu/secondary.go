@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -41,7 +42,18 @@ func (h *daemon) encode() hypervisor.Handle {
 
 func (h *daemon) file(name string) string { return filepath.Join(h.Spec.Dir, name) }
 
+// made reports whether the secondary was made from the same spec.
+func (h *daemon) made(spec hypervisor.SecondarySpec) bool {
+	mine, err1 := json.Marshal(h.Spec)
+	theirs, err2 := json.Marshal(spec)
+	return err1 == nil && err2 == nil && bytes.Equal(mine, theirs)
+}
+
 func (h *daemon) remove() {
+	b, err := os.ReadFile(h.file(daemonHandle))
+	if now, perr := parseDaemon(b); err != nil || perr != nil || now.Process != h.Process {
+		return // another one is in its place
+	}
 	_ = os.Remove(h.file(daemonMonitor))
 	_ = os.Remove(h.file(daemonHandle))
 }
@@ -78,8 +90,11 @@ func (d *Driver) secondary(ctx context.Context, spec hypervisor.SecondarySpec) (
 		return nil, droveway.Errorf(droveway.Invalid, "directory %q: give an absolute path", spec.Dir)
 	}
 	if raw, err := os.ReadFile(filepath.Join(spec.Dir, daemonHandle)); err == nil {
-		if s, err := d.attachSecondary(ctx, raw); err == nil && s.h.Spec == spec {
-			return s, nil
+		if s, err := d.attachSecondary(ctx, raw); err == nil {
+			if s.h.made(spec) {
+				return s, nil
+			}
+			_ = s.Close()
 		}
 	}
 	killStrays(spec.Dir, daemonMonitor)
@@ -187,8 +202,9 @@ func (s *Secondary) abandon() {
 	defer cancel()
 	_ = s.proc.kill(ctx)
 	_ = s.Close()
-	s.h.remove()
-	_ = os.Remove(s.h.file(daemonLog))
+	for _, name := range []string{daemonMonitor, daemonHandle, daemonLog} {
+		_ = os.Remove(s.h.file(name))
+	}
 }
 
 // AttachSecondary finds a running storage daemon.
@@ -347,6 +363,6 @@ func (s *Secondary) Stop(ctx context.Context) error {
 	if err := s.endProcess(ctx); err != nil {
 		return s.about("stop serving", err)
 	}
-	s.h.remove()
+	s.clear()
 	return nil
 }

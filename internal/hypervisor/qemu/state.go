@@ -122,7 +122,7 @@ func (i *Instance) Stop(ctx context.Context, grace time.Duration) error {
 	if err := i.stop(ctx, grace); err != nil {
 		return i.about("stop", err)
 	}
-	i.h.remove()
+	i.clear()
 	return nil
 }
 
