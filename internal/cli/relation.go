@@ -265,7 +265,7 @@ func named(all []string) []string {
 func parseOptOuts(all []string) ([]client.OptOut, error) {
 	out := []client.OptOut{}
 	for _, s := range named(all) {
-		o, err := parseOptOut(s)
+		o, err := ParseOptOut(s)
 		if err != nil {
 			return nil, err
 		}
@@ -274,7 +274,9 @@ func parseOptOuts(all []string) ([]client.OptOut, error) {
 	return out, nil
 }
 
-func parseOptOut(s string) (client.OptOut, error) {
+// ParseOptOut reads addresses that opt out, at all or at one port: 192.0.2.0/24,
+// 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443.
+func ParseOptOut(s string) (client.OptOut, error) {
 	if p, err := netip.ParsePrefix(s); err == nil {
 		return client.OptOut{Addresses: p.Masked()}, nil
 	}
@@ -285,7 +287,7 @@ func parseOptOut(s string) (client.OptOut, error) {
 	if at < 0 {
 		return client.OptOut{}, badOptOut(s)
 	}
-	o, err := parseOptOut(strings.Trim(s[:at], "[]"))
+	o, err := ParseOptOut(strings.Trim(s[:at], "[]"))
 	port, perr := strconv.ParseUint(s[at+1:], 10, 16)
 	if err != nil || perr != nil || port == 0 || o.Port != 0 {
 		return o, badOptOut(s)

@@ -11,6 +11,7 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/cli"
 	"github.com/droveway/droveway/internal/discover/probe"
+	"github.com/droveway/droveway/internal/discover/probe/emit"
 	"github.com/droveway/droveway/internal/discover/service"
 	"github.com/droveway/droveway/internal/engine/bus"
 )
@@ -18,15 +19,16 @@ import (
 // ProbeConfig says how a probe is to be. Token, CA and Site are needed to join
 // only, and Name is kept from then on.
 type ProbeConfig struct {
-	Data   string // directory; made if it is missing
-	Server string // https URL
-	CA     string // file with the server's CA, PEM
-	Token  string // join token of role probe
-	Name   string // empty: that of the machine
-	Site   string // empty: default
-	Source string // of connections; empty: the best that works
-	Own    bool   // watch the network namespace that the probe is in, and no other
-	Active bool   // may connections of patterns be opened
+	Data   string        // directory; made if it is missing
+	Server string        // https URL
+	CA     string        // file with the server's CA, PEM
+	Token  string        // join token of role probe
+	Name   string        // empty: that of the machine
+	Site   string        // empty: default
+	Source string        // of connections; empty: the best that works
+	Own    bool          // watch the network namespace that the probe is in, and no other
+	Active bool          // may connections of patterns be opened
+	OptOut []emit.Target // never toward these
 	Log    *slog.Logger
 }
 
@@ -60,7 +62,7 @@ func runProbe(ctx context.Context, cfg ProbeConfig) error {
 	host := id.Bus.Name
 	p, err := probe.New(probe.Config{
 		Host: host, Dir: cfg.Data, Sender: sender{conn, host}, Log: cfg.Log,
-		Source: cfg.Source, Own: cfg.Own, Patterns: cfg.Active,
+		Source: cfg.Source, Own: cfg.Own, Patterns: cfg.Active, OptOut: cfg.OptOut,
 	})
 	if err != nil {
 		return err
@@ -105,6 +107,7 @@ const probeMemory = 36 << 20
 func probeCommand() *cobra.Command {
 	var cfg ProbeConfig
 	var log logFlags
+	var optOut []string
 	c := &cobra.Command{
 		Use: "probe", Short: "Watch who this machine talks to; with a verb: the probes of the fleet", Args: cli.NoOperands,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -112,6 +115,13 @@ func probeCommand() *cobra.Command {
 			cfg.Log = log.logger(c)
 			if cfg.Token == "" {
 				cfg.Token = os.Getenv("DROVEWAY_TOKEN") // not in the list of processes
+			}
+			for _, s := range optOut {
+				o, err := cli.ParseOptOut(s)
+				if err != nil {
+					return err
+				}
+				cfg.OptOut = append(cfg.OptOut, emit.Target{Addresses: o.Addresses, Port: o.Port})
 			}
 			return Probe(c.Context(), cfg)
 		},
@@ -126,6 +136,7 @@ func probeCommand() *cobra.Command {
 	f.StringVar(&cfg.Site, "site", "", "`site` in which private addresses mean something, given at the join (default: default)")
 	f.StringVar(&cfg.Source, "source", "", "`source` of connections (default: the best that works)")
 	f.BoolVar(&cfg.Own, "own-namespace", false, "watch the network namespace that the probe is in, and no other: not the containers")
+	f.StringSliceVar(&optOut, "opt-out", nil, "`target` that this probe sends no pattern to, whatever the policy says: 192.0.2.0/24 or 192.0.2.1:443")
 	f.BoolVar(&cfg.Active, "active", false, "emit patterns where the policy of the fleet allows it")
 	return c
 }
