@@ -27,6 +27,7 @@ type StopRequest struct {
 // MoveRequest asks for a live move.
 type MoveRequest struct {
 	To       string `json:"to,omitempty" doc:"Host to move to; empty: the server chooses"`
+	Instant  bool   `json:"instant,omitempty" doc:"Switch over before the memory has been sent; it follows, and is lost if a host or the link fails meanwhile"`
 	SyncRate int64  `json:"sync_rate,omitempty" minimum:"0" doc:"Bound of the disk copy in bytes a second; 0: none"`
 }
 

@@ -44,6 +44,7 @@ func machineMove(a *app) *cobra.Command {
 	f.add(c)
 	c.Flags().StringVar(&m.To, "to", "", "`host` to move to (default: the server chooses)")
 	c.Flags().Var(rateValue{&m.SyncRate}, "sync-rate", "bound of the disk copy a second, as 50M (default: none)")
+	c.Flags().BoolVar(&m.Instant, "instant", false, "switch over before the memory has been sent: it follows, and if a host or the link fails meanwhile the machine boots from its current disks")
 	c.Flags().BoolVar(&dry, "dry-run", false, "tell what would happen, and change nothing")
 	c.Flags().BoolVar(&abort, "abort", false, "cancel the machine's running move")
 	_ = c.RegisterFlagCompletionFunc("to", a.hostNames())

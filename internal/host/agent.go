@@ -246,6 +246,7 @@ func (a *Agent) handlers() map[string]bus.Handler {
 		verbHome:      command(a, verbHome, a.home),
 		verbLeave:     command(a, verbLeave, a.leave),
 		verbProbe:     command(a, verbProbe, a.probe),
+		verbHurry:     command(a, verbHurry, a.hurry),
 	}
 }
 

@@ -117,6 +117,12 @@ func (c *Client) Send(ctx context.Context, host string, s Send) (Observed, error
 	return ask[Observed](ctx, c, host, verbSend, s, nil)
 }
 
+// Hurry ends, on the source, the passes over memory: what is left of it follows
+// after the switchover.
+func (c *Client) Hurry(ctx context.Context, host string, r Ref) (Observed, error) {
+	return ask[Observed](ctx, c, host, verbHurry, r, nil)
+}
+
 // Await waits, on the source, a little while for the memory to be held or the
 // sending to fail.
 func (c *Client) Await(ctx context.Context, host string, r Ref) (hypervisor.MemoryProgress, error) {

@@ -40,6 +40,7 @@ const (
 	verbHome      = "move.home"
 	verbLeave     = "move.leave"
 	verbProbe     = "probe"
+	verbHurry     = "move.hurry"
 )
 
 // Networks tells a host which networks there are and where the other hosts
@@ -144,7 +145,9 @@ type Send struct {
 	Ref
 	To   string `json:"to"`   // address that Reserve gave
 	Peer string `json:"peer"` // name of the target host
-	Rate int64  `json:"rate,omitempty"`
+	// Postcopy says that the other side lets memory follow.
+	Postcopy bool  `json:"postcopy,omitempty"`
+	Rate     int64 `json:"rate,omitempty"`
 }
 
 // Reserve is an order to make room for an instance that comes from a peer, the
@@ -165,7 +168,8 @@ type Secondary struct {
 
 // Reserved is the reply to Reserve.
 type Reserved struct {
-	Address string `json:"address"` // where the instance waits for memory
+	Address  string `json:"address"`            // where the instance waits for memory
+	Postcopy bool   `json:"postcopy,omitempty"` // memory may follow after the switchover
 }
 
 // Handover is an order to end sending: the guest goes to the other side.

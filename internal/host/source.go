@@ -71,6 +71,11 @@ func (a *Agent) send(ctx context.Context, m *machine, s Send, _ *task) (Observed
 			return a.observe(ctx, m), err // it is sending already
 		}
 	}
+	if s.Postcopy {
+		if _, err := a.allowPostcopy(ctx, m); err != nil {
+			return Observed{}, err
+		}
+	}
 	if m.rec.Role == RoleHome {
 		if err := a.save(m, func(r *record) { r.Role = RoleLeaving }); err != nil {
 			return Observed{}, err
@@ -98,7 +103,7 @@ func (a *Agent) await(ctx context.Context, r Ref) (hypervisor.MemoryProgress, er
 	for {
 		changed := mv.Changed()
 		p, err := mv.Sent(context.WithoutCancel(ctx))
-		if err != nil || p.State != hypervisor.Sending {
+		if err != nil || p.State != hypervisor.Sending && !(p.Follows && p.Error == "") {
 			return p, err
 		}
 		select {

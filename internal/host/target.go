@@ -17,7 +17,7 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 		return Reserved{}, err
 	}
 	if s, err := m.state(ctx); err != nil || m.ready(s, v.Token) {
-		return Reserved{Address: m.rec.Listen}, err
+		return Reserved{Address: m.rec.Listen, Postcopy: m.rec.Postcopy}, err
 	}
 	if err := a.clear(ctx, m); err != nil { // of an earlier order; disks here are of no worth yet
 		return Reserved{}, err
@@ -31,8 +31,13 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 	if err := a.makeRoom(ctx, m, v.Boots); err != nil || v.Boots {
 		return Reserved{}, err
 	}
+	may, err := a.allowPostcopy(ctx, m)
+	if err != nil {
+		return Reserved{}, err
+	}
+	m.rec.Postcopy = may // saved with the address
 	listen, err := a.listen(ctx, m)
-	return Reserved{Address: listen}, err
+	return Reserved{Address: listen, Postcopy: may}, err
 }
 
 // ready reports whether an earlier order of the same token has made an instance

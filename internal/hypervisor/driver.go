@@ -185,6 +185,20 @@ type Mover interface {
 	Settle(ctx context.Context, whole func(context.Context) error) error
 }
 
+// PostCopier is a Mover whose guest can leave before all its memory is sent: the
+// rest follows while it runs on the other side. Until then both sides and the
+// connection are needed: if one of them fails, the guest's memory is lost.
+type PostCopier interface {
+	Mover
+	// AllowPostcopy prepares an instance, on the target before Receive and on
+	// the source before Send. Unsupported: the host cannot.
+	AllowPostcopy(ctx context.Context) error
+	// Hurry makes a Sending instance Held as soon as it can, whatever is left of
+	// the memory. After Handover it is Sent, and MemoryProgress tells how much
+	// still Follows.
+	Hurry(ctx context.Context) error
+}
+
 // Origin is where a disk's bytes come from while it hydrates: an NBD export.
 type Origin struct {
 	Disk    string `json:"disk"`    // name in the Spec
@@ -204,6 +218,7 @@ type MemoryProgress struct {
 	DirtyRate  int64         `json:"dirty_rate"` // bytes a second
 	Downtime   time.Duration `json:"downtime"`   // the hypervisor's own figure, once Sent
 	Iterations int64         `json:"iterations"`
+	Follows    bool          `json:"follows,omitempty"` // Sent, but memory still follows; Error says that it cannot
 }
 
 // Hydration is how far the disks of an instance are.
@@ -214,6 +229,7 @@ type Hydration struct {
 	Settled bool   `json:"settled"` // no origin is used any more
 	Paused  bool   `json:"paused"`  // an error holds the copy up; Resume tries again
 	Error   string `json:"error,omitempty"`
+	Follows bool   `json:"follows,omitempty"` // memory is still missing, see PostCopier
 }
 
 // Restorer is a driver that can serve the disks of a stopped instance to

@@ -65,6 +65,8 @@ type Request struct {
 	Machine string `json:"machine"`
 	To      string `json:"to,omitempty"`   // empty: the fleet chooses
 	Rate    int64  `json:"rate,omitempty"` // of the copy, bytes a second; 0: no limit
+	// Instant lets the guest switch over before its memory has been sent.
+	Instant bool `json:"instant,omitempty"`
 }
 
 // Plan is what a move would do.
@@ -170,6 +172,7 @@ type state struct {
 	Target   host.Instance `json:"target"`
 	From     string        `json:"from"`
 	To       string        `json:"to"`
+	Postcopy bool          `json:"postcopy"` // the memory may follow
 	Memory   string        `json:"memory"`   // where the target waits for memory
 	Disks    string        `json:"disks"`    // where the source serves its disks
 	Begun    int64         `json:"begun"`    // Unix ms of the request

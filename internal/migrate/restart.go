@@ -142,7 +142,7 @@ func (m *Moves) restartSteps(r RestartRequest) []job.Step[state] {
 	}
 	if r.Mode == Refresh {
 		steps = append(steps,
-			job.Step[state]{Name: "memory", Do: m.memory, Undo: m.unprepare},
+			job.Step[state]{Name: "memory", Do: m.memory(false), Undo: m.unprepare},
 			job.Step[state]{Name: "switchover", Do: timed(m.switchover(0)), Point: true})
 	} else {
 		steps = append(steps, job.Step[state]{Name: "switchover", Do: timed(m.reboot(r)), Point: true})

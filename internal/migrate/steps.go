@@ -30,8 +30,9 @@ func (m *Moves) steps(req Request) []job.Step[state] {
 		{Name: "claim", Do: m.claim(req.Machine, choose), Undo: m.unclaim(req.Machine)},
 		{Name: "reserve", Do: m.reserve(false), Undo: m.discard},
 		{Name: "prepare", Do: m.prepare, Undo: m.unprepare},
-		{Name: "memory", Do: m.memory, Undo: m.unprepare},
+		{Name: "memory", Do: m.memory(req.Instant), Undo: m.unprepare},
 		{Name: "switchover", Do: m.switchover(req.Rate), Point: true},
+		{Name: "follow", Do: m.follow},
 		{Name: "hydrate", Do: m.turning(m.hydrate), Turns: true},
 		{Name: "prove", Do: m.turning(m.prove), Turns: true},
 		{Name: "release", Do: m.release},
@@ -108,7 +109,7 @@ func (m *Moves) reserveOn(ctx context.Context, r *run, boots bool) error {
 	if err != nil {
 		return err
 	}
-	s.Memory = res.Address
+	s.Memory, s.Postcopy = res.Address, res.Postcopy
 	return nil
 }
 
@@ -138,10 +139,26 @@ func (m *Moves) unprepare(ctx context.Context, r *run) error {
 
 // memory sends the guest's memory until only the last of it remains, which is
 // held back.
-func (m *Moves) memory(ctx context.Context, r *run) error {
+//
+// With instant, or if several passes over the memory have not been enough because
+// the guest changes it faster than it is sent, the guest leaves at once, and what
+// is left of the memory follows.
+func (m *Moves) memory(instant bool) func(context.Context, *run) error {
+	return func(ctx context.Context, r *run) error { return m.sendMemory(ctx, r, instant) }
+}
+
+func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	s := r.State
-	if _, err := m.cfg.Hosts.Send(ctx, s.From, host.Send{Ref: s.source(), To: s.Memory, Peer: s.To}); err != nil {
+	if instant && !s.Postcopy {
+		return droveway.Missing("postcopy", "host %s cannot let memory follow: move without --instant", s.To)
+	}
+	if _, err := m.cfg.Hosts.Send(ctx, s.From, host.Send{Ref: s.source(), To: s.Memory, Peer: s.To, Postcopy: s.Postcopy}); err != nil {
 		return err
+	}
+	if instant {
+		if _, err := m.cfg.Hosts.Hurry(ctx, s.From, s.source()); err != nil {
+			return err
+		}
 	}
 	p, err := m.held(ctx, r, s.From, s.source())
 	if err == nil && p.Error != "" {
@@ -165,9 +182,19 @@ func (m *Moves) held(ctx context.Context, r *run, from string, ref host.Ref) (hy
 			}
 			return p, nil
 		}
+		if p.Iterations > maxPasses && r.State.Postcopy && from == r.State.From {
+			r.Log.Info("the guest changes memory faster than it is sent: the rest follows", "passes", p.Iterations)
+			if _, err := m.cfg.Hosts.Hurry(ctx, from, ref); err != nil {
+				return p, err
+			}
+		}
 		r.Progress(droveway.Progress{Done: p.Total - p.Remaining, Total: p.Total, Rate: p.Rate, Remaining: remaining(p.Remaining, p.Rate)})
 	}
 }
+
+// maxPasses is how many passes over the memory a guest is given to be nearly
+// whole on the other side.
+const maxPasses = 5
 
 func remaining(left, rate int64) int64 {
 	if rate <= 0 {

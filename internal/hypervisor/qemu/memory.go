@@ -48,6 +48,8 @@ func (m migration) standing(run string) hypervisor.State {
 		return hypervisor.Sent
 	case m.Status == heldBack || m.Status == "device":
 		return hypervisor.Held
+	case m.following():
+		return hypervisor.Sent
 	case run == "postmigrate":
 		return hypervisor.Paused // it was paused when it was sent, and the migration was cancelled
 	}
@@ -204,7 +206,10 @@ func (i *Instance) Sent(ctx context.Context) (hypervisor.MemoryProgress, error) 
 	case s == hypervisor.Gone:
 		return p, i.about("progress of", i.gone())
 	case s == hypervisor.Sending || s == hypervisor.Held || s == hypervisor.Sent:
-		p.State = s
+		p.State, p.Follows = s, m.following()
+		if m.severed() {
+			p.Error = "the connection to the target was lost while memory followed"
+		}
 	case m.Status == "failed":
 		p.Error = m.Error
 		if p.Error == "" {

@@ -154,7 +154,11 @@ func (i *Instance) hydration(ctx context.Context) (h hypervisor.Hydration, err e
 	if err != nil {
 		return h, err
 	}
-	h.Ready, h.Settled = true, true
+	m, err := i.migration(ctx)
+	if err != nil {
+		return h, err
+	}
+	h.Ready, h.Settled, h.Follows = true, true, m.following()
 	for n, d := range i.h.Spec.Disks {
 		h.Total += d.Size
 		if drives[n] != localNode(n) || slices.Contains(there, originNode(n)) {

@@ -39,8 +39,9 @@ type GuestConfig struct {
 }
 
 const (
-	dialTime = time.Second
-	rootDisk = "root"
+	dialTime  = time.Second
+	lookEvery = 20 * time.Millisecond
+	rootDisk  = "root"
 )
 
 // Start makes a machine, starts it, and watches it from before its first
@@ -144,12 +145,17 @@ func (g *Guest) Close() error {
 }
 
 // Works waits until the guest has acknowledged n more records and its client is
-// answered.
+// answered now: after a boot it has to notice first that its connection is dead.
 func (g *Guest) Works(ctx context.Context, n uint64) error {
-	have := g.Observer.Summary().Acknowledged()
-	_, err := g.Observer.Wait(ctx, func(s observer.Summary) bool {
-		return s.Acknowledged() >= have+n && (g.Client == nil || g.Client.Connected())
-	})
+	have, asked := g.Observer.Summary().Acknowledged(), time.Now()
+	_, err := g.Observer.Wait(ctx, func(s observer.Summary) bool { return s.Acknowledged() >= have+n })
+	for err == nil && g.Client.Between(asked, time.Now()).Answers == 0 {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(lookEvery):
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("guest %s does not work: %s: %w", g.Name, g.Observer.Summary(), err)
 	}

@@ -1,0 +1,39 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// allowPostcopy prepares an instance for memory that follows, where its driver
+// and this host can.
+func (a *Agent) allowPostcopy(ctx context.Context, m *machine) (bool, error) {
+	pc, ok := m.instance().(hypervisor.PostCopier)
+	if !ok {
+		return false, nil
+	}
+	err := pc.AllowPostcopy(ctx)
+	if droveway.Is(err, droveway.Unsupported) {
+		a.cfg.Log.Info("memory cannot follow after a switchover here", "machine", m.name, "error", err)
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// hurry lets the guest go as soon as it can; the rest of its memory follows.
+func (a *Agent) hurry(ctx context.Context, m *machine, _ Ref, _ *task) (Observed, error) {
+	if err := m.must(verbHurry, RoleLeaving); err != nil {
+		return Observed{}, err
+	}
+	pc, ok := m.instance().(hypervisor.PostCopier)
+	if !ok {
+		return Observed{}, droveway.Missing("postcopy", "machine %s: its driver cannot let memory follow", m.name)
+	}
+	if err := pc.Hurry(ctx); err != nil {
+		return Observed{}, fmt.Errorf("hurry machine %s: %w", m.name, err)
+	}
+	return a.observe(ctx, m), nil
+}
