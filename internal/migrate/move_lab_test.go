@@ -123,7 +123,7 @@ func check(t *testing.T, err error) {
 // reached waits until a job is in a step, past it, or has ended.
 func reached(t *testing.T, j droveway.Job, step string) {
 	t.Helper()
-	ok := eventually(func() bool {
+	ok := within(jobTime, func() bool {
 		now, err := stage.API.Job(t.Context(), j.Name)
 		if err != nil {
 			return false

@@ -204,8 +204,10 @@ func mustBeGone(t *testing.T, host, machine string) {
 	}
 }
 
-func eventually(ok func() bool) bool {
-	for end := time.Now().Add(settleTime); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+func eventually(ok func() bool) bool { return within(settleTime, ok) }
+
+func within(d time.Duration, ok func() bool) bool {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if ok() {
 			return true
 		}
