@@ -35,10 +35,15 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap gives the cause, if there is one.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Errorf makes an error of a kind; %w keeps its cause.
+// Errorf makes an error of a kind; each %w keeps a cause.
 func Errorf(k Kind, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Kind: k, Message: err.Error(), cause: errors.Unwrap(err)}
+	e := &Error{Kind: k, Message: err.Error()}
+	switch err.(type) {
+	case interface{ Unwrap() error }, interface{ Unwrap() []error }:
+		e.cause = err
+	}
+	return e
 }
 
 // Missing makes the error for a feature that is not there.

@@ -52,6 +52,9 @@ func TestErrorfKeepsTheCause(t *testing.T) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the cause is lost")
 	}
+	if two := Errorf(Invalid, "%w, %w", fs.ErrNotExist, fs.ErrExist); !errors.Is(two, fs.ErrNotExist) || !errors.Is(two, fs.ErrExist) {
+		t.Error("one of two causes is lost")
+	}
 	if c := errors.Unwrap(Errorf(Invalid, "no cause")); c != nil {
 		t.Errorf("cause %v of an error without one", c)
 	}

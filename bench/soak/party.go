@@ -20,10 +20,10 @@ import (
 )
 
 const (
-	bootTime = 2 * time.Minute
-	jobTime  = 4 * time.Minute
+	bootTime  = 2 * time.Minute
+	jobTime   = 4 * time.Minute
 	betweenMS = 5 // ms between two records
-	syncRate = 32 << 20
+	syncRate  = 32 << 20
 )
 
 // party is the guests, and the dice.
