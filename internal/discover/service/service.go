@@ -96,7 +96,11 @@ func (s *Service) Run(ctx context.Context) error {
 		defer cancel() // without reports nothing is worth going on
 		taken <- s.conn.Reports(ctx, func(host string, report []byte) error { return s.take(ctx, host, report, time.Now()) })
 	}()
+	// Writes are synced to disk, so many of them take long: they hold up nothing.
+	var keeping sync.WaitGroup
+	keeping.Go(func() { s.keepOn(ctx) })
 	s.tick(ctx)
+	keeping.Wait()
 	s.sending.Wait()
 	err := <-taken
 	last, stop := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
@@ -196,7 +200,7 @@ func (s *Service) apply(found []discover.Finding) {
 func (s *Service) tick(ctx context.Context) {
 	t := time.NewTicker(tickEvery)
 	defer t.Stop()
-	var advanced, offered, aged, kept time.Time
+	var advanced, offered, aged time.Time
 	due := func(last *time.Time, now time.Time, every time.Duration) bool {
 		if now.Sub(*last) < every {
 			return false
@@ -220,9 +224,6 @@ func (s *Service) tick(ctx context.Context) {
 				s.age(now)
 			}
 			s.order(ctx, now)
-			if due(&kept, now, keepEvery) {
-				s.note(ctx, s.keep(ctx, now, false))
-			}
 		}
 	}
 }
@@ -257,6 +258,20 @@ func (s *Service) watch() {
 	for host := range s.sites {
 		if c, ok := s.joiner.Coverage(host); ok {
 			s.graph.Watch(c)
+		}
+	}
+}
+
+// keepOn writes what has changed, again and again, until ctx ends.
+func (s *Service) keepOn(ctx context.Context) {
+	t := time.NewTicker(keepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			s.note(ctx, s.keep(ctx, now, false))
 		}
 	}
 }
