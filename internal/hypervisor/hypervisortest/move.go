@@ -24,8 +24,16 @@ type trip struct {
 
 const anyPort = "127.0.0.1:0"
 
-// newTrip starts a machine on a and an instance that waits for it on b.
+// newTrip starts a machine on a and an instance on b that waits for it.
 func newTrip(t *testing.T, e Env, disks ...string) *trip {
+	t.Helper()
+	r := facing(t, e, disks...)
+	r.receive()
+	return r
+}
+
+// facing is a trip whose target does not listen yet.
+func facing(t *testing.T, e Env, disks ...string) *trip {
 	t.Helper()
 	r := &trip{t: t, a: newHost(t, e, "a"), b: newHost(t, e, "b")}
 	r.from = mover(t, r.a.running(disks...))
@@ -34,7 +42,6 @@ func newTrip(t *testing.T, e Env, disks ...string) *trip {
 	s.Incoming, s.Peer, r.local = true, "a", s.Disks
 	r.b.blank(s)
 	r.to = mover(t, r.b.start(s))
-	r.receive()
 	return r
 }
 

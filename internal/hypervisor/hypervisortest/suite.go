@@ -54,6 +54,7 @@ func Run(t *testing.T, e Env) {
 		"boot over an origin":                bootOverOrigin,
 		"boot from local disks":              bootLocal,
 		"go back while it hydrates":          goBack,
+		"memory follows":                     memoryFollows,
 		"cancel before the handover":         cancelMove,
 		"no way back after the handover":     noWayBack,
 		"send to nobody":                     sendToNobody,

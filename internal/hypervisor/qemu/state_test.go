@@ -30,6 +30,10 @@ func TestState(t *testing.T) {
 		{run: "finish-migrate", migration: "pre-switchover", want: hypervisor.Held},
 		{run: "finish-migrate", migration: "device", want: hypervisor.Held},
 		{run: "finish-migrate", migration: "completed", want: hypervisor.Sent},
+		{run: "finish-migrate", migration: "postcopy-active", want: hypervisor.Sent},
+		{run: "finish-migrate", migration: "postcopy-paused", want: hypervisor.Sent},
+		{run: "paused", migration: "postcopy-active", nodes: blank, incoming: true, want: hypervisor.Received},
+		{run: "running", migration: "postcopy-active", incoming: true, want: hypervisor.Running},
 		{run: "postmigrate", migration: "completed", want: hypervisor.Sent},
 		{run: "postmigrate", migration: "cancelled", want: hypervisor.Paused}, // was paused when it was sent
 		{run: "inmigrate", incoming: true, want: hypervisor.Incoming},
@@ -130,7 +134,7 @@ func TestHydration(t *testing.T) {
 				nodes = c.nodes
 			}
 			i, _ := fakeInstance(t, spec, map[string]string{
-				"query-status": fmt.Sprintf(`{"status":%q}`, run), "query-block-jobs": jobs,
+				"query-status": fmt.Sprintf(`{"status":%q}`, run), "query-migrate": `{}`, "query-block-jobs": jobs,
 				"query-named-block-nodes": nodes, "qom-get": fmt.Sprintf("%q", c.drive),
 			})
 			if got, err := i.Hydration(t.Context()); err != nil || got != c.want {
