@@ -5,8 +5,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -49,6 +51,7 @@ func TestScripts(t *testing.T) {
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"exits": exits,
+					"until": until,
 					"break": func(_ *testscript.TestScript, neg bool, args []string) {
 						var err error
 						if !neg {
@@ -59,6 +62,19 @@ func TestScripts(t *testing.T) {
 				},
 			})
 		})
+	}
+}
+
+// until REGEXP COMMAND... runs a command until it prints what matches.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile(args[0])
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if ts.Exec(args[1], args[2:]...) == nil && want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s never printed what matches %s", strings.Join(args[1:], " "), args[0])
+		}
 	}
 }
 
