@@ -121,7 +121,11 @@ func (a *Agent) adopt(ctx context.Context) error {
 }
 
 func (a *Agent) attach(ctx context.Context, m *machine) error {
-	if m.rec.Handle != nil {
+	if m.rec.Handle == nil {
+		if err := a.endUnkept(ctx, m); err != nil {
+			return err
+		}
+	} else {
 		inst, err := a.cfg.Driver.Attach(ctx, m.rec.Handle)
 		if err != nil && !droveway.Is(err, droveway.NotFound) {
 			return err
@@ -141,6 +145,24 @@ func (a *Agent) attach(ctx context.Context, m *machine) error {
 	m.setSecondary(sec, err == nil)
 	a.guard(m)
 	return nil
+}
+
+// endUnkept ends an instance that was started by a process that was killed before
+// it could keep the handle: nobody was told of it.
+func (a *Agent) endUnkept(ctx context.Context, m *machine) error {
+	f, ok := a.cfg.Driver.(hypervisor.Finder)
+	if !ok || m.rec.Role == RoleNone || m.rec.Role == RoleIdle {
+		return nil
+	}
+	inst, err := f.Find(ctx, a.instanceDir(&m.rec.Instance))
+	if droveway.Is(err, droveway.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.cfg.Log.Warn("ending an instance that was only half started", "machine", m.name, "pid", inst.PID())
+	return errors.Join(inst.Stop(ctx, 0), inst.Close())
 }
 
 func (a *Agent) letGo() {

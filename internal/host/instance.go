@@ -142,6 +142,9 @@ func closeTAPs(nics []hypervisor.NIC) {
 // spec is the driver's view of an instance.
 func (a *Agent) spec(ctx context.Context, i *Instance, w wait) (hypervisor.Spec, error) {
 	dir := a.instanceDir(i)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil { // guests may run as another user
+		return hypervisor.Spec{}, err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return hypervisor.Spec{}, err
 	}

@@ -41,6 +41,14 @@ type Driver interface {
 	Attach(ctx context.Context, h Handle) (Instance, error)
 }
 
+// Finder is a driver that can find what a killed process started before it could
+// keep the handle.
+type Finder interface {
+	// Find finds the instance that was started in a directory; NotFound if there
+	// is none.
+	Find(ctx context.Context, dir string) (Instance, error)
+}
+
 // Capabilities is what a driver has found out about its host.
 type Capabilities map[string]string
 

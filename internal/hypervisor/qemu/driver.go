@@ -117,6 +117,20 @@ func (d *Driver) again(ctx context.Context, spec hypervisor.Spec) (*Instance, er
 	return i, nil
 }
 
+// Find finds the instance that was started in a directory. A process that has not
+// got as far as to be found is ended.
+func (d *Driver) Find(ctx context.Context, dir string) (hypervisor.Instance, error) {
+	h, err := loadHandle(dir)
+	if err != nil {
+		return nil, err
+	}
+	if h == nil {
+		killStrays(dir, monitorName)
+		return nil, droveway.Errorf(droveway.NotFound, "nothing was started in %s", dir)
+	}
+	return d.Attach(ctx, h.encode())
+}
+
 // attachWithin bounds the wait for the monitor of a running instance: another
 // client may hold it, and QEMU answers nobody while it sets up a migration.
 const attachWithin = 15 * time.Second
