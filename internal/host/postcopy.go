@@ -9,13 +9,13 @@ import (
 )
 
 // allowPostcopy prepares an instance for memory that follows, where its driver
-// and this host can.
-func (a *Agent) allowPostcopy(ctx context.Context, m *machine) (bool, error) {
+// and this host can, or for memory that does not.
+func (a *Agent) allowPostcopy(ctx context.Context, m *machine, yes bool) (bool, error) {
 	pc, ok := m.instance().(hypervisor.PostCopier)
 	if !ok {
 		return false, nil
 	}
-	err := pc.AllowPostcopy(ctx)
+	err := pc.AllowPostcopy(ctx, yes)
 	if droveway.Is(err, droveway.Unsupported) {
 		a.cfg.Log.Info("memory cannot follow after a switchover here", "machine", m.name, "error", err)
 		return false, nil

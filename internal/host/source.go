@@ -71,10 +71,8 @@ func (a *Agent) send(ctx context.Context, m *machine, s Send, _ *task) (Observed
 			return a.observe(ctx, m), err // it is sending already
 		}
 	}
-	if s.Postcopy {
-		if _, err := a.allowPostcopy(ctx, m); err != nil {
-			return Observed{}, err
-		}
+	if _, err := a.allowPostcopy(ctx, m, s.Postcopy); err != nil {
+		return Observed{}, err
 	}
 	if m.rec.Role == RoleHome {
 		if err := a.save(m, func(r *record) { r.Role = RoleLeaving }); err != nil {

@@ -198,9 +198,10 @@ type Mover interface {
 // connection are needed: if one of them fails, the guest's memory is lost.
 type PostCopier interface {
 	Mover
-	// AllowPostcopy prepares an instance, on the target before Receive and on
-	// the source before Send. Unsupported: the host cannot.
-	AllowPostcopy(ctx context.Context) error
+	// AllowPostcopy prepares an instance for it, or for its absence, on the
+	// target before Receive and on the source before Send: both sides have to be
+	// prepared alike. Unsupported: the host cannot.
+	AllowPostcopy(ctx context.Context, yes bool) error
 	// Hurry makes a Sending instance Held as soon as it can, whatever is left of
 	// the memory. After Handover it is Sent, and MemoryProgress tells how much
 	// still Follows.

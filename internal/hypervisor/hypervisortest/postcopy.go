@@ -16,13 +16,13 @@ func memoryFollows(t *testing.T, e Env) {
 	if !fromOK || !toOK {
 		return // the driver does not claim to
 	}
-	if err := to.AllowPostcopy(t.Context()); droveway.Is(err, droveway.Unsupported) {
+	if err := to.AllowPostcopy(t.Context(), true); droveway.Is(err, droveway.Unsupported) {
 		counting(t, r.from.Console(), 1)
 		return
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	twice(t, "allow postcopy", func() error { return from.AllowPostcopy(t.Context()) })
+	twice(t, "allow postcopy", func() error { return from.AllowPostcopy(t.Context(), true) })
 	r.receive()
 	if err := from.Send(t.Context(), r.memory, "b", 0); err != nil {
 		t.Fatal(err)

@@ -23,9 +23,11 @@ func (m migration) severed() bool {
 
 // AllowPostcopy prepares the instance. QEMU refuses on a host without
 // userfaultfd(2).
-func (i *Instance) AllowPostcopy(ctx context.Context) error {
+func (i *Instance) AllowPostcopy(ctx context.Context, yes bool) error {
 	return i.exclusive(ctx, "allow postcopy for", func() error {
-		err := i.capabilities(ctx, "postcopy-ram")
+		err := i.execute(ctx, "migrate-set-capabilities", object{
+			"capabilities": []object{{"capability": "postcopy-ram", "state": yes}},
+		}, nil)
 		if droveway.Is(err, droveway.Conflict) {
 			return droveway.Missing("postcopy", "this host cannot let memory follow: %v", err)
 		}
