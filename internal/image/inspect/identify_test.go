@@ -28,7 +28,7 @@ type guest struct {
 var guests = []guest{
 	{"debian12", "12.5", map[string]string{
 		"etc/os-release": "-> ../usr/lib/os-release", "usr/lib/os-release": osRelease("debian", "12"), "etc/debian_version": "12.5\n", "var/lib/dpkg/status": "Package: base-files\nStatus: install ok installed\nVersion: 12.4+deb12u5\n\n",
-		"etc/apt/sources.list": "deb http://deb.debian.org/debian bookworm main\n", "lib/modules/6.1.0-18-amd64/x": "", "etc/issue": "Debian GNU/Linux 12 \\n \\l\n",
+		"etc/apt/sources.list": "deb http://mirror.example/debian bookworm main\n", "lib/modules/6.1.0-18-amd64/x": "", "etc/issue": "Debian GNU/Linux 12 \\n \\l\n",
 	}},
 	{"debian7", "7.11", map[string]string{
 		"etc/os-release": osRelease("debian", "7"), "etc/debian_version": "7.11\n", "var/lib/dpkg/status": "Package: base-files\nVersion: 7.1wheezy11\n", "etc/apt/sources.list": "deb http://archive.debian.org/debian/ wheezy main\n",
