@@ -77,7 +77,7 @@ func (s *spool) fill() (n int, err error) {
 		m, err = s.from.Read(s.buf[n:])
 		n += m
 	}
-	if err == io.EOF { //nolint:errorlint // readers return it bare
+	if err == io.EOF { // readers return it bare
 		s.eof, err = true, nil
 	}
 	return n, err
