@@ -100,9 +100,12 @@ func (h *host) learn(r Report) {
 		clear(h.listeners)
 	}
 	for _, l := range r.Listeners {
-		if l.PID != 0 {
-			h.listeners[listenerKey{l.Protocol, l.Address.Addr(), l.Address.Port()}] = l.PID
+		key := listenerKey{l.Protocol, l.Address.Addr(), l.Address.Port()}
+		if l.PID == 0 {
+			delete(h.listeners, key) // whoever has it now, it is not the one it was
+			continue
 		}
+		h.listeners[key] = l.PID
 	}
 }
 
