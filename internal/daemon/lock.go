@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,7 +32,7 @@ func lock(data *string, role string) (unlock func(), err error) {
 	if err != nil {
 		return nil, droveway.Errorf(droveway.Invalid, "open the lock of the data directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := take(f); err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, droveway.Errorf(droveway.Conflict, "data directory %s is in use by process %s: stop it, or give another --data", dir, holder(f))
@@ -43,6 +44,22 @@ func lock(data *string, role string) (unlock func(), err error) {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
 	}
 	return func() { _ = f.Close() }, nil
+}
+
+const (
+	lockWait  = 2 * time.Second
+	lockRetry = 20 * time.Millisecond
+)
+
+// take locks a file. A process that was killed while it started a child leaves
+// the lock with the child until that runs its program, so it is tried for a while.
+func take(f *os.File) (err error) {
+	for end := time.Now().Add(lockWait); ; time.Sleep(lockRetry) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 func holder(f *os.File) string {
