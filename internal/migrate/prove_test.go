@@ -1,0 +1,49 @@
+package migrate
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/droveway/droveway"
+)
+
+// Copies that differ are not taken for equal: the source keeps its own until they
+// are. SYSTEMS 6.8
+func TestDifferentCopiesAreNotReleased(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startBus(t))
+	f, err := os.OpenFile(filepath.Join(w.hosts[1].dir, "volumes", droveway.VolumeName(name, "root")+".raw"), os.O_RDWR, 0)
+	if err == nil {
+		t.Fatal("the target has a disk before the move")
+	}
+	steps := w.moves.steps(w.request())
+	const at = 5 << 20
+	kept := make(chan bool, 1)
+	before(steps, "prove", func() {
+		f, err = os.OpenFile(filepath.Join(w.hosts[1].dir, "volumes", droveway.VolumeName(name, "root")+".raw"), os.O_RDWR, 0)
+		must(t, err)
+		_, err = f.WriteAt([]byte{1}, at)
+		must(t, err)
+		time.AfterFunc(500*time.Millisecond, func() {
+			left, err := filepath.Glob(filepath.Join(w.hosts[0].dir, "volumes", "*.raw"))
+			kept <- err == nil && len(left) == 1
+			_, _ = f.WriteAt([]byte{0}, at) // mended: the proof can come true
+			_ = f.Close()
+		})
+	})
+	rec := w.move(steps)
+	if rec.Job.State != droveway.JobSucceeded {
+		t.Fatalf("the move %s: %s", rec.Job.State, rec.Job.Error)
+	}
+	select {
+	case ok := <-kept:
+		if !ok {
+			t.Error("the source's copy was removed while the copies differed")
+		}
+	default:
+		t.Error("the move ended while the copies differed")
+	}
+	w.mustLive(1, 1)
+}
