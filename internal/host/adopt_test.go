@@ -94,6 +94,30 @@ func TestAdoptWhatDied(t *testing.T) {
 	n.holds("instances", "web.6")
 }
 
+// What a killed agent had started and not yet written down ends with the next
+// one: nobody was told of it.
+func TestWhatNobodyKnowsOfEnds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.host("a")
+	n.runs(5)
+	_, err := r.Stop(t.Context(), "a", Stop{Ref: ref(5)})
+	must(t, err)
+	n.stop()
+	m := n.machine(web)
+	spec, err := n.spec(t.Context(), &m.rec.Instance, forNothing)
+	must(t, err)
+	_, err = n.driver.Start(t.Context(), spec)
+	must(t, err)
+	sec, err := n.driver.Secondary(t.Context(), hypervisor.SecondarySpec{Machine: web, Dir: n.secondaryDir(web), Listen: "127.0.0.1:0"})
+	must(t, err)
+	n.start()
+	n.is(RoleIdle, hypervisor.Gone)
+	if n.driver.Guest(web) != nil || sec.Alive(t.Context()) {
+		t.Errorf("after the restart: guest %v, secondary alive: %t", n.driver.Guest(web), sec.Alive(t.Context()))
+	}
+}
+
 // An agent that cannot know what runs must not serve: it would start a guest
 // twice.
 func TestAgentThatCannotAdoptDoesNotServe(t *testing.T) {

@@ -120,9 +120,11 @@ func (a *Agent) adopt(ctx context.Context) error {
 	return nil
 }
 
+// attach finds what the record has handles of. What was started without one being
+// kept nobody was told of: it ends.
 func (a *Agent) attach(ctx context.Context, m *machine) error {
 	if m.rec.Handle == nil {
-		if err := a.endUnkept(ctx, m); err != nil {
+		if err := a.cfg.Driver.Sweep(ctx, a.instanceDir(&m.rec.Instance)); err != nil {
 			return err
 		}
 	} else {
@@ -136,7 +138,7 @@ func (a *Agent) attach(ctx context.Context, m *machine) error {
 		}
 	}
 	if m.rec.Secondary == nil {
-		return nil
+		return a.cfg.Driver.Sweep(ctx, a.secondaryDir(m.name))
 	}
 	sec, err := a.restorer().AttachSecondary(ctx, m.rec.Secondary)
 	if err != nil && !droveway.Is(err, droveway.NotFound) {
@@ -145,24 +147,6 @@ func (a *Agent) attach(ctx context.Context, m *machine) error {
 	m.setSecondary(sec, err == nil)
 	a.guard(m)
 	return nil
-}
-
-// endUnkept ends an instance that was started by a process that was killed before
-// it could keep the handle: nobody was told of it.
-func (a *Agent) endUnkept(ctx context.Context, m *machine) error {
-	f, ok := a.cfg.Driver.(hypervisor.Finder)
-	if !ok || m.rec.Role == RoleNone || m.rec.Role == RoleIdle {
-		return nil
-	}
-	inst, err := f.Find(ctx, a.instanceDir(&m.rec.Instance))
-	if droveway.Is(err, droveway.NotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	a.cfg.Log.Warn("ending an instance that was only half started", "machine", m.name, "pid", inst.PID())
-	return errors.Join(inst.Stop(ctx, 0), inst.Close())
 }
 
 func (a *Agent) letGo() {

@@ -39,14 +39,10 @@ type Driver interface {
 	// Attach finds the instance of a handle, which outlived the process that
 	// started it. If it runs no more the error is of kind NotFound.
 	Attach(ctx context.Context, h Handle) (Instance, error)
-}
-
-// Finder is a driver that can find what a killed process started before it could
-// keep the handle.
-type Finder interface {
-	// Find finds the instance that was started in a directory; NotFound if there
-	// is none.
-	Find(ctx context.Context, dir string) (Instance, error)
+	// Sweep ends every instance and secondary that was started in a directory,
+	// for a caller that was killed before it could keep the handle. It does
+	// nothing if there is none.
+	Sweep(ctx context.Context, dir string) error
 }
 
 // Capabilities is what a driver has found out about its host.

@@ -2,6 +2,7 @@ package hypervisortest
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -138,6 +139,29 @@ func adopt(t *testing.T, e Env) {
 		t.Fatal(err)
 	}
 	is(t, m, hypervisor.Gone)
+}
+
+// Whoever starts something may be killed before he keeps its handle.
+func sweep(t *testing.T, e Env) {
+	h := newHost(t, e, "a")
+	if err := h.driver.Sweep(t.Context(), filepath.Join(h.dir, "nothing")); err != nil {
+		t.Errorf("where nothing is: %v", err)
+	}
+	i, other := h.running("root"), h.secondary(anyPort, "b")
+	second := h.secondaryIn("lost", anyPort, "b")
+	for _, dir := range []string{"instance", "lost"} {
+		for range 2 {
+			if err := e.New(t).Sweep(t.Context(), filepath.Join(h.dir, dir)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	is(t, i, hypervisor.Gone)
+	eventually(t, "the secondary has ended", func() bool { return !second.Alive(t.Context()) })
+	if !other.Alive(t.Context()) {
+		t.Error("the secondary of another directory has ended")
+	}
+	h.start(h.spec("root"))
 }
 
 func staleHandle(t *testing.T, e Env) {

@@ -159,7 +159,12 @@ func (h *host) restorer() hypervisor.Restorer {
 // secondary starts a secondary, which the test ends.
 func (h *host) secondary(listen, peer string) hypervisor.Secondary {
 	h.t.Helper()
-	dir := filepath.Join(h.dir, "secondary")
+	return h.secondaryIn("secondary", listen, peer)
+}
+
+func (h *host) secondaryIn(name, listen, peer string) hypervisor.Secondary {
+	h.t.Helper()
+	dir := filepath.Join(h.dir, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		h.t.Fatal(err)
 	}

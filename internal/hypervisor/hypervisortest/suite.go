@@ -46,6 +46,7 @@ func Run(t *testing.T, e Env) {
 		"pause and resume":                   pauseAndResume,
 		"change is told":                     changeIsTold,
 		"adopt after a kill":                 adopt,
+		"sweep":                              sweep,
 		"stale handle":                       staleHandle,
 		"failed start leaves nothing":        failedStart,
 		"one disk, one instance":             diskIsLocked,

@@ -143,6 +143,14 @@ func (d *Driver) Attach(_ context.Context, h hypervisor.Handle) (hypervisor.Inst
 	return i, nil
 }
 
+// Sweep ends the guests and secondaries of a directory.
+func (d *Driver) Sweep(_ context.Context, dir string) error {
+	for _, k := range d.those(func(_, its string) bool { return its == dir }) {
+		k.Kill()
+	}
+	return nil
+}
+
 // Guest gives the guest of a machine, nil if there is none.
 func (d *Driver) Guest(machine string) *Instance {
 	d.mu.Lock()
@@ -158,22 +166,26 @@ func (d *Driver) Guest(machine string) *Instance {
 // Kill ends, all at once, what the driver runs of a machine: guests and
 // secondaries.
 func (d *Driver) Kill(machine string) {
-	for _, k := range d.of(machine) {
+	for _, k := range d.those(func(its, _ string) bool { return its == machine }) {
 		k.Kill()
 	}
 }
 
-func (d *Driver) of(machine string) []interface{ Kill() } {
+// killer is a guest or a secondary.
+type killer interface{ Kill() }
+
+// those picks guests and secondaries by their machines and directories.
+func (d *Driver) those(pick func(machine, dir string) bool) []killer {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var all []interface{ Kill() }
+	var all []killer
 	for _, i := range d.guests {
-		if i.spec.Machine == machine {
+		if pick(i.spec.Machine, i.spec.Dir) {
 			all = append(all, i)
 		}
 	}
 	for _, s := range d.secondaries {
-		if s.spec.Machine == machine {
+		if pick(s.spec.Machine, s.spec.Dir) {
 			all = append(all, s)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -93,9 +94,11 @@ func (d *Driver) start(ctx context.Context, spec hypervisor.Spec) (*Instance, er
 // again finds what an earlier Start in the same directory has left.
 func (d *Driver) again(ctx context.Context, spec hypervisor.Spec) (*Instance, error) {
 	h, err := loadHandle(spec.Dir)
-	if err != nil || h == nil {
-		killStrays(spec.Dir, monitorName)
+	if err != nil {
 		return nil, err
+	}
+	if h == nil {
+		return nil, killStrays(ctx, spec.Dir, monitorName)
 	}
 	proc, err := adopt(h.Process)
 	if droveway.Is(err, droveway.NotFound) {
@@ -117,18 +120,20 @@ func (d *Driver) again(ctx context.Context, spec hypervisor.Spec) (*Instance, er
 	return i, nil
 }
 
-// Find finds the instance that was started in a directory. A process that has not
-// got as far as to be found is ended.
-func (d *Driver) Find(ctx context.Context, dir string) (hypervisor.Instance, error) {
+// Sweep ends what was started in a directory, whether or not it got as far as to
+// leave its handle there.
+func (d *Driver) Sweep(ctx context.Context, dir string) error {
+	for _, socket := range []string{monitorName, daemonMonitor} {
+		if err := killStrays(ctx, dir, socket); err != nil {
+			return err
+		}
+		_ = os.Remove(filepath.Join(dir, socket))
+	}
 	h, err := loadHandle(dir)
-	if err != nil {
-		return nil, err
+	if h != nil {
+		h.remove()
 	}
-	if h == nil {
-		killStrays(dir, monitorName)
-		return nil, droveway.Errorf(droveway.NotFound, "nothing was started in %s", dir)
-	}
-	return d.Attach(ctx, h.encode())
+	return err
 }
 
 // attachWithin bounds the wait for the monitor of a running instance: another

@@ -213,12 +213,13 @@ func parseStat(stat []byte) (state byte, start uint64, err error) {
 // killStrays ends processes that run in dir with the monitor socket of that
 // name. One of them is left if the caller of a Start is killed before it has
 // written down whom it started.
-func killStrays(dir, socket string) {
+func killStrays(ctx context.Context, dir, socket string) error {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		return
+		return nil // no directory, no process
 	}
 	all, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	var failed []error
 	for _, link := range all {
 		if cwd, err := os.Readlink(link); err != nil || cwd != real {
 			continue
@@ -227,27 +228,28 @@ func killStrays(dir, socket string) {
 		if err != nil || !bytes.Contains(cmdline, []byte(socket)) {
 			continue
 		}
-		endStray(link)
+		failed = append(failed, endStray(ctx, link))
 	}
+	return errors.Join(failed...)
 }
 
-func endStray(link string) {
+func endStray(ctx context.Context, link string) error {
 	pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link)))
 	if err != nil {
-		return
+		return err
 	}
 	id, _, err := identify(pid)
 	if err != nil {
-		return
+		return nil // it has ended meanwhile
 	}
 	p, err := adopt(id)
 	if err != nil {
-		return
+		return nil
 	}
 	defer p.release()
-	ctx, cancel := context.WithTimeout(context.Background(), killWithin)
+	ctx, cancel := context.WithTimeout(ctx, killWithin)
 	defer cancel()
-	_ = p.kill(ctx)
+	return p.kill(ctx)
 }
 
 // killWithin bounds the wait for a killed process.

@@ -97,7 +97,9 @@ func (d *Driver) secondary(ctx context.Context, spec hypervisor.SecondarySpec) (
 			_ = s.Close()
 		}
 	}
-	killStrays(spec.Dir, daemonMonitor)
+	if err := killStrays(ctx, spec.Dir, daemonMonitor); err != nil {
+		return nil, err
+	}
 	user, err := lookup(d.cfg.User)
 	if err != nil {
 		return nil, err
