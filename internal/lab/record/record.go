@@ -28,7 +28,8 @@ type Record struct {
 	Time time.Time // the guest's clock
 }
 
-var magic = [8]byte{'d', 'w', 'r', 'e', 'c', '0', '0', '1'}
+// Magic is what every record begins with, and nothing else holds.
+const Magic = "dwrec001"
 
 // Positions in a record; the pattern fills the rest.
 const (
@@ -42,7 +43,7 @@ const (
 
 // Encode fills a block with the record.
 func (r Record) Encode(block []byte) {
-	copy(block, magic[:])
+	copy(block, Magic)
 	binary.LittleEndian.PutUint64(block[atRun:], r.Run)
 	binary.LittleEndian.PutUint64(block[atSeq:], r.Seq)
 	binary.LittleEndian.PutUint64(block[atSlot:], r.Slot)
@@ -61,7 +62,7 @@ var ErrNone = errors.New("no record")
 
 // Decode reads a block.
 func Decode(block []byte) (Record, error) {
-	if len(block) != Size || [8]byte(block) != magic {
+	if len(block) != Size || string(block[:len(Magic)]) != Magic {
 		return Record{}, ErrNone
 	}
 	if binary.LittleEndian.Uint64(block[atCRC:]) != uint64(crc32.ChecksumIEEE(block[atRun:])) {
