@@ -101,6 +101,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	a.tasks.wait.Go(func() { a.publish(ctx) })
+	a.tasks.wait.Go(func() { a.trimConsoles(ctx) })
 	return a.cfg.Conn.Serve(ctx, a.cfg.Name, a.handlers())
 }
 

@@ -277,26 +277,3 @@ func (a *Agent) removeDir(dir string) {
 func (a *Agent) show(ctx context.Context, r Ref) (Observed, error) {
 	return a.observe(ctx, a.machine(r.Machine)), nil
 }
-
-const consoleMax = 64 << 10 // bytes in one answer
-
-func (a *Agent) console(ctx context.Context, c Console) (ConsoleData, error) {
-	if c.Offset < 0 {
-		return ConsoleData{}, droveway.Errorf(droveway.Invalid, "console of machine %s: offset %d: give 0 or more", c.Machine, c.Offset)
-	}
-	o := a.observe(ctx, a.machine(c.Machine))
-	if o.Console == "" {
-		return ConsoleData{Next: c.Offset}, nil
-	}
-	f, err := os.Open(o.Console)
-	if err != nil {
-		return ConsoleData{}, droveway.Errorf(droveway.Unavailable, "console of machine %s: %w", c.Machine, err)
-	}
-	defer f.Close()
-	b := make([]byte, consoleMax)
-	n, err := f.ReadAt(b, c.Offset)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return ConsoleData{}, err
-	}
-	return ConsoleData{Data: b[:n], Next: c.Offset + int64(n)}, nil
-}
