@@ -30,7 +30,8 @@ type Fleet struct {
 // fleet too.
 type Probe struct {
 	droveway.Meta
-	Site string `json:"site"` // in which its private addresses mean something
+	Site string `json:"site"`           // in which its private addresses mean something
+	NKey string `json:"nkey,omitempty"` // its identity on the bus: a public user key
 }
 
 // Token is a secret that lets somebody in: once, to join, or until it runs out,
@@ -40,6 +41,7 @@ type Token struct {
 	Role    string    `json:"role"` // "host" and "probe" to join, "admin" for the API, "agent" for a host's downloads
 	Expires time.Time `json:"expires,omitzero"`
 	UsedBy  string    `json:"used_by,omitempty"` // of a join token: the host or probe that spent it
+	NKey    string    `json:"nkey,omitempty"`    // of an agent: its identity on the bus, a public user key
 }
 
 // Open opens the tables over a connection of the server.

@@ -68,6 +68,7 @@ type Registrar interface {
 	Sign(csrPEM []byte, name string, addrs []string) (certPEM []byte, err error)
 	HostCredentials(host, nkeyPublic string) (jwt string, err error)
 	ProbeCredentials(host, nkeyPublic string) (jwt string, err error)
+	Revoke(nkeyPublic string) error
 	URL() string // of the bus
 }
 

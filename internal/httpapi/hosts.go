@@ -86,8 +86,8 @@ func (a *API) removable(ctx context.Context, in *HostRemoval) error {
 	return nil
 }
 
-// forget removes what a host that left had: its own report, and the tokens it
-// downloads with.
+// forget removes what a host that left had: its own report, its identity on the
+// bus, and the tokens it downloads with.
 func (a *API) forget(ctx context.Context, name string) error {
 	ctx = context.WithoutCancel(ctx)
 	err := fleet.HostReport(a.cfg.Fleet.Stores, name).Delete(ctx, "host")
@@ -101,6 +101,9 @@ func (a *API) forget(ctx context.Context, name string) error {
 	for _, t := range tokens {
 		if t.Role != RoleAgent || t.UsedBy != name {
 			continue
+		}
+		if err := a.revoke(t.NKey); err != nil {
+			return err
 		}
 		if err := a.cfg.Fleet.Tokens.Delete(ctx, t.Name); err != nil && !droveway.Is(err, droveway.NotFound) {
 			return err

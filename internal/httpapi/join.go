@@ -146,7 +146,7 @@ func (a *API) admitHost(ctx context.Context, r client.JoinRequest, addr netip.Ad
 	}
 	secret, name := NewToken()
 	now := time.Now().UTC()
-	agent := fleet.Token{Meta: droveway.Meta{Name: name, Created: now}, Role: RoleAgent, UsedBy: r.Name}
+	agent := fleet.Token{Meta: droveway.Meta{Name: name, Created: now}, Role: RoleAgent, UsedBy: r.Name, NKey: r.NKey}
 	if err := a.cfg.Fleet.Tokens.Create(ctx, name, agent); err != nil {
 		return j, err
 	}

@@ -93,3 +93,5 @@ func (unsigned) HostCredentials(string, string) (string, error) {
 func (unsigned) ProbeCredentials(string, string) (string, error) {
 	return "", droveway.Errorf(droveway.Invalid, "nobody gets in")
 }
+
+func (unsigned) Revoke(string) error { return nil }

@@ -19,13 +19,30 @@ func (a *API) probeRoutes() {
 	route(a, admins, op("list-probes", http.MethodGet, "/v1/probes", "List the probes and how well they watch"), func(ctx context.Context, _ *Nothing) (*reply[client.List[service.Probe]], error) {
 		return answerList(a.cfg.Relations.Probes(ctx))
 	})
-	route(a, admins, op("delete-probe", http.MethodDelete, "/v1/probes/{name}", "Take a probe out of the fleet"), func(ctx context.Context, in *Named) (*struct{}, error) {
-		if err := a.cfg.Relations.RemoveProbe(ctx, in.Name); err != nil {
-			return nil, err
-		}
-		a.publish(ctx, "probe.removed", "probe/"+in.Name)
-		return nil, nil
-	})
+	route(a, admins, op("delete-probe", http.MethodDelete, "/v1/probes/{name}", "Take a probe out of the fleet"), a.deleteProbe)
+}
+
+func (a *API) deleteProbe(ctx context.Context, in *Named) (*struct{}, error) {
+	p, _, err := a.cfg.Fleet.Probes.Get(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.revoke(p.NKey); err != nil {
+		return nil, err
+	}
+	if err := a.cfg.Relations.RemoveProbe(ctx, in.Name); err != nil {
+		return nil, err
+	}
+	a.publish(ctx, "probe.removed", "probe/"+in.Name)
+	return nil, nil
+}
+
+// revoke shuts an identity out of the bus.
+func (a *API) revoke(nkey string) error {
+	if nkey == "" {
+		return nil // it joined before identities were noted
+	}
+	return a.cfg.Registrar.Revoke(nkey)
 }
 
 // joinProbe takes a probe into the fleet. It gets access to its own subjects of
@@ -56,7 +73,7 @@ func (a *API) joinProbe(ctx context.Context, r client.JoinRequest) (client.Joine
 	if err := a.spend(ctx, r.Token, RoleProbe, r.Name); err != nil {
 		return client.Joined{}, err
 	}
-	p := fleet.Probe{Meta: droveway.Meta{Name: r.Name, Created: time.Now().UTC()}, Site: site}
+	p := fleet.Probe{Meta: droveway.Meta{Name: r.Name, Created: time.Now().UTC()}, Site: site, NKey: r.NKey}
 	if err := a.cfg.Fleet.Probes.Create(ctx, r.Name, p); err != nil {
 		if droveway.Is(err, droveway.Exists) {
 			err = probeTaken(r.Name)

@@ -66,7 +66,11 @@ func prepare(head, dir string, k keyring, authority *pki.Authority) (string, err
 	if err := writeFile(filepath.Join(dir, keyFile), key); err != nil {
 		return "", err
 	}
-	c, err := k.claims()
+	r, err := readRevoked(dir)
+	if err != nil {
+		return "", err
+	}
+	c, err := k.claims(r)
 	if err != nil {
 		return "", err
 	}

@@ -94,7 +94,7 @@ type claims struct {
 	accountID, systemID       string // public keys
 }
 
-func (k keyring) claims() (c claims, err error) {
+func (k keyring) claims(r revoked) (c claims, err error) {
 	var errs [6]error
 	operatorID, err := k.operator.PublicKey()
 	errs[0] = err
@@ -107,6 +107,7 @@ func (k keyring) claims() (c claims, err error) {
 		MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit,
 		Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
 	}
+	r.into(account)
 	c.account, errs[3] = account.Encode(k.operator)
 
 	system := jwt.NewAccountClaims(c.systemID)
