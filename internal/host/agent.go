@@ -236,6 +236,7 @@ func (a *Agent) handlers() map[string]bus.Handler {
 		verbStart:     command(a, verbStart, a.start),
 		verbStop:      command(a, verbStop, a.stop),
 		verbRemove:    command(a, verbRemove, a.remove),
+		verbResize:    command(a, verbResize, a.resize),
 		verbReserve:   command(a, verbReserve, a.reserve),
 		verbDiscard:   command(a, verbDiscard, a.discard),
 		verbSecondary: command(a, verbSecondary, a.secondary),

@@ -81,6 +81,11 @@ func (c *Client) Stop(ctx context.Context, host string, s Stop) (Observed, error
 	return ask[Observed](ctx, c, host, verbStop, s, nil)
 }
 
+// Resize makes disks of a machine larger, whether it runs or not.
+func (c *Client) Resize(ctx context.Context, host string, r Resize) (Resized, error) {
+	return ask[Resized](ctx, c, host, verbResize, r, nil)
+}
+
 // Remove removes everything of a machine.
 func (c *Client) Remove(ctx context.Context, host string, r Ref) (Observed, error) {
 	return ask[Observed](ctx, c, host, verbRemove, r, nil)

@@ -19,6 +19,7 @@ const (
 	verbRemove   = "remove"
 	verbShow     = "show"
 	verbConsole  = "console"
+	verbResize   = "resize"
 
 	verbReserve   = "move.reserve"
 	verbDiscard   = "move.discard"
@@ -138,6 +139,25 @@ type Ref struct {
 type Stop struct {
 	Ref
 	Grace time.Duration `json:"grace"`
+}
+
+// Resize is an order to make disks larger.
+type Resize struct {
+	Ref
+	Disks []DiskSize `json:"disks"`
+}
+
+// DiskSize is how large a disk is, or is to be.
+type DiskSize struct {
+	Name string `json:"name"`
+	Size int64  `json:"size"` // bytes
+}
+
+// Resized is the reply to Resize: how large the disks are now and, if one of them
+// is not as large as ordered, why not.
+type Resized struct {
+	Disks   []DiskSize `json:"disks"`
+	Refused string     `json:"refused,omitempty"`
 }
 
 // Send is an order to send memory.

@@ -13,7 +13,7 @@ import (
 // commands are the verbs that change a machine.
 var commands = []string{
 	verbCreate, verbStart, verbStop, verbRemove, verbReserve, verbDiscard, verbSecondary, verbSend, verbCancel, verbHandover, verbTakeOver, verbRate,
-	verbHold, verbVerdict, verbRevoke, verbRelease, verbWelcome, verbGiveBack, verbHome, verbLeave, verbProbe,
+	verbHold, verbVerdict, verbRevoke, verbRelease, verbWelcome, verbGiveBack, verbHome, verbLeave, verbProbe, verbResize,
 }
 
 // give gives a command as its verb and its machine alone.

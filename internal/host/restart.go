@@ -15,6 +15,11 @@ func (a *Agent) leave(ctx context.Context, m *machine, s Stop, _ *task) (Exporte
 	if err := m.must(verbLeave, RoleHome, RoleIdle, RoleSecondary); err != nil {
 		return Exported{}, err
 	}
+	if m.rec.Role != RoleSecondary {
+		if err := a.unchanged(m); err != nil {
+			return Exported{}, err
+		}
+	}
 	if inst := m.instance(); inst != nil && m.rec.Role == RoleHome {
 		if err := inst.Stop(ctx, s.Grace); err != nil {
 			return Exported{}, fmt.Errorf("stop machine %s: %w", m.name, err)

@@ -15,6 +15,7 @@ var takes = map[string][]Role{
 	verbCreate:    {RoleNone, RoleIdle, RoleHome},
 	verbStart:     {RoleIdle, RoleHome},
 	verbStop:      {RoleIdle, RoleHome},
+	verbResize:    {RoleIdle, RoleHome},
 	verbReserve:   {RoleNone, RoleArriving},
 	verbDiscard:   {RoleArriving, RoleReturned, RoleNone},
 	verbSecondary: {RoleHome, RoleLeaving, RoleSecondary},

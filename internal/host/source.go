@@ -20,6 +20,9 @@ func (a *Agent) secondary(ctx context.Context, m *machine, s Secondary, _ *task)
 	if m.rec.Role == RoleSecondary { // at its address, where the target looks for it
 		return Exported{Address: m.rec.Export}, a.export(ctx, m)
 	}
+	if err := a.unchanged(m); err != nil {
+		return Exported{}, err
+	}
 	if sec := m.serving(); sec != nil && sec.Alive(ctx) && m.rec.Peer == s.Peer {
 		return Exported{Address: sec.Address()}, nil
 	}
@@ -151,6 +154,11 @@ func (a *Agent) recall(ctx context.Context, m *machine) error {
 func (a *Agent) handover(ctx context.Context, m *machine, h Handover, _ *task) (Exported, error) {
 	if err := m.must(verbHandover, RoleLeaving, RoleSecondary); err != nil {
 		return Exported{}, err
+	}
+	if m.rec.Role == RoleLeaving && !h.Received {
+		if err := a.unchanged(m); err != nil {
+			return Exported{}, err
+		}
 	}
 	downtime, err := a.part(ctx, m, h.Received)
 	if err != nil {

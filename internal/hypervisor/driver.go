@@ -2,9 +2,9 @@
 // guests.
 //
 // A Driver starts instances and finds them again; what else it can do it says by
-// implementing the one-purpose interfaces Mover and Restorer of this package, and
-// by the capabilities it has probed. Nothing here is specific to one hypervisor.
-// Every driver passes the suite in hypervisortest.
+// implementing the one-purpose interfaces of this package (Mover, PostCopier,
+// Resizer, Restorer) and by the capabilities it has probed. Nothing here is
+// specific to one hypervisor. Every driver passes the suite in hypervisortest.
 //
 // A driver may write below the directory of the Spec and nowhere else, and holds
 // no state that a Handle does not carry: after a kill of the host role the next
@@ -202,6 +202,16 @@ type PostCopier interface {
 	// the memory. After Handover it is Sent, and MemoryProgress tells how much
 	// still Follows.
 	Hurry(ctx context.Context) error
+}
+
+// Resizer is an instance whose disks can grow while its guest runs.
+type Resizer interface {
+	Instance
+	// Resize makes a disk as large as size, in bytes, and lets the guest see it.
+	// It does nothing if the disk is that large. Invalid: the disk is larger;
+	// NotFound: there is no such disk; Conflict: the disk still hydrates, or the
+	// guest is on its way to or from another host.
+	Resize(ctx context.Context, disk string, size int64) error
 }
 
 // Origin is where a disk's bytes come from while it hydrates: an NBD export.

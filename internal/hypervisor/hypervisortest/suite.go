@@ -66,6 +66,8 @@ func Run(t *testing.T, e Env) {
 		"revoked export is a fence":          revokeFences,
 		"long outage stops the guest, once":  longOutage,
 		"copy rate":                          copyRate,
+		"disks grow under the guest":         disksGrow,
+		"no growth while it moves":           noGrowthInAMove,
 		"wrong certificate sends no memory":  wrongSender,
 		"wrong certificate serves no disks":  wrongServer,
 		"wrong certificate gets no disks":    wrongReader,

@@ -25,6 +25,7 @@ var (
 	_ hypervisor.Driver   = (*Driver)(nil)
 	_ hypervisor.Restorer = (*Driver)(nil)
 	_ hypervisor.Mover    = (*Instance)(nil)
+	_ hypervisor.Resizer  = (*Instance)(nil)
 )
 
 // Driver is the hypervisor; New makes one.
