@@ -39,6 +39,19 @@ func (c *Client) StopMachine(ctx context.Context, name string, s StopRequest, r 
 	return c.start(ctx, call{method: http.MethodPost, path: []string{"v1", "machines", name, "stop"}, in: s}, r)
 }
 
+// ResizeMachine starts the job that changes the size of a machine; its result is a
+// Size.
+func (c *Client) ResizeMachine(ctx context.Context, name string, m ResizeRequest, r Request) (droveway.Job, error) {
+	return c.start(ctx, call{method: http.MethodPost, path: []string{"v1", "machines", name, "resize"}, in: m}, r)
+}
+
+// PlanResize tells what a resize would do, and changes nothing.
+func (c *Client) PlanResize(ctx context.Context, name string, m ResizeRequest) (ResizePlan, error) {
+	var out ResizePlan
+	err := c.run(ctx, call{method: http.MethodPost, path: []string{"v1", "machines", name, "resize", "plan"}, in: m}, &out)
+	return out, err
+}
+
 // MoveMachine starts the job that moves a machine; its result is a MoveResult.
 func (c *Client) MoveMachine(ctx context.Context, name string, m MoveRequest, r Request) (droveway.Job, error) {
 	return c.start(ctx, call{method: http.MethodPost, path: []string{"v1", "machines", name, "move"}, in: m}, r)

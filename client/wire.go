@@ -24,6 +24,36 @@ type StopRequest struct {
 	GraceSeconds int64 `json:"grace_seconds,omitempty" minimum:"0" maximum:"3600" doc:"Time that the guest has to power down before it is killed; 0: the server's default"`
 }
 
+// ResizeRequest asks for another size of a machine.
+type ResizeRequest struct {
+	CPUs      int        `json:"cpus,omitempty" minimum:"0" doc:"Of a stopped machine; 0: as it is"`
+	MemoryMiB int64      `json:"memory_mib,omitempty" minimum:"0" doc:"Of a stopped machine; 0: as it is"`
+	Disks     []DiskSize `json:"disks,omitempty" doc:"Disks that are to grow, whether the machine runs or not; the others stay as they are"`
+}
+
+// DiskSize is how large a disk is, or is to be.
+type DiskSize struct {
+	Name    string `json:"name"`
+	SizeMiB int64  `json:"size_mib" minimum:"1"`
+}
+
+// Size is how large a machine is. It is the Result of a job of kind
+// machine-resize.
+type Size struct {
+	CPUs      int        `json:"cpus"`
+	MemoryMiB int64      `json:"memory_mib"`
+	Disks     []DiskSize `json:"disks"`
+}
+
+// ResizePlan is what a resize would do.
+type ResizePlan struct {
+	Machine string   `json:"machine"`
+	Host    string   `json:"host"`
+	Before  Size     `json:"before"`
+	After   Size     `json:"after"`
+	Steps   []string `json:"steps"`
+}
+
 // MoveRequest asks for a live move.
 type MoveRequest struct {
 	To       string `json:"to,omitempty" doc:"Host to move to; empty: the server chooses"`

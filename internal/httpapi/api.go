@@ -16,6 +16,7 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/fleet"
 	"github.com/droveway/droveway/internal/host"
+	"github.com/droveway/droveway/internal/machine"
 	"github.com/droveway/droveway/internal/migrate"
 )
 
@@ -25,6 +26,8 @@ type Machines interface {
 	Start(ctx context.Context, name, requestID string) (droveway.Job, error)
 	Stop(ctx context.Context, name string, grace time.Duration, requestID string) (droveway.Job, error)
 	Remove(ctx context.Context, name, requestID string) (droveway.Job, error)
+	Resize(ctx context.Context, r machine.Resize, requestID string) (droveway.Job, error)
+	PlanResize(ctx context.Context, r machine.Resize) (machine.ResizePlan, error)
 }
 
 // Moves moves machines.
@@ -120,6 +123,7 @@ func (a *API) routes() {
 	a.imageRoutes()
 	a.machineRoutes()
 	a.restartRoutes()
+	a.resizeRoutes()
 	a.networkRoutes()
 	a.jobRoutes()
 	a.eventRoutes()

@@ -23,6 +23,7 @@ import (
 	"github.com/droveway/droveway/internal/host"
 	"github.com/droveway/droveway/internal/httpapi"
 	"github.com/droveway/droveway/internal/image"
+	"github.com/droveway/droveway/internal/machine"
 	"github.com/droveway/droveway/internal/migrate"
 )
 
@@ -136,6 +137,7 @@ type systems struct {
 	grace   time.Duration
 	move    migrate.Request
 	restart migrate.RestartRequest
+	resize  machine.Resize
 	jobs    chan droveway.Job // what Watch sends
 	log     string            // of every console
 }
@@ -161,6 +163,15 @@ func (s *systems) Stop(_ context.Context, _ string, grace time.Duration, key str
 
 func (s *systems) Remove(_ context.Context, _, key string) (droveway.Job, error) {
 	return s.job("machine-remove", key)
+}
+
+func (s *systems) Resize(_ context.Context, r machine.Resize, key string) (droveway.Job, error) {
+	s.resize = r
+	return s.job(machine.KindResize, key)
+}
+
+func (s *systems) PlanResize(_ context.Context, r machine.Resize) (machine.ResizePlan, error) {
+	return machine.ResizePlan{Machine: r.Machine, After: r.Size}, s.fail
 }
 
 func (s *systems) Get(context.Context, string) (droveway.Job, error) { return s.job("", "") }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
+	"github.com/droveway/droveway/internal/machine"
 	"github.com/droveway/droveway/internal/migrate"
 )
 
@@ -218,6 +219,17 @@ func TestMachineOperationsReachTheSystems(t *testing.T) {
 	must(t, err)
 	if restart.To != "b" {
 		t.Errorf("plan %+v", restart)
+	}
+	_, err = w.admin.ResizeMachine(ctx, "m", client.ResizeRequest{CPUs: 3, MemoryMiB: 512, Disks: []client.DiskSize{{Name: "root", SizeMiB: 9}}}, "")
+	must(t, err)
+	want := machine.Resize{Machine: "m", Size: machine.Size{CPUs: 3, MemoryMiB: 512, Disks: []machine.SizedDisk{{Name: "root", SizeMiB: 9}}}}
+	if d := cmp.Diff(want, w.systems.resize); d != "" {
+		t.Error(d)
+	}
+	size, err := w.admin.PlanResize(ctx, "m", client.ResizeRequest{Disks: []client.DiskSize{{Name: "root", SizeMiB: 9}}})
+	must(t, err)
+	if size.Machine != "m" || len(size.After.Disks) != 1 || size.After.Disks[0].SizeMiB != 9 {
+		t.Errorf("plan %+v", size)
 	}
 	_, err = w.admin.StartMachine(ctx, "m", "")
 	must(t, err)

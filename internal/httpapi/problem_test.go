@@ -52,6 +52,8 @@ func TestRequestsThatDoNotFitAreRefused(t *testing.T) {
 		"unknown role":       {"POST", "/v1/tokens", `{"role":"king"}`, "role"},
 		"no subnet":          {"POST", "/v1/networks", `{"name":"n","subnet":"everywhere"}`, "everywhere"},
 		"long key":           {"DELETE", "/v1/machines/m", ``, "Idempotency-Key"},
+		"disk of no size":    {"POST", "/v1/machines/m/resize", `{"disks":[{"name":"root","size_mib":0}]}`, "size_mib"},
+		"CPUs below nothing": {"POST", "/v1/machines/m/resize", `{"cpus":-1}`, "cpus"},
 		"rate below nothing": {"POST", "/v1/machines/m/move", `{"sync_rate":-1}`, "sync_rate"},
 	} {
 		var header []string

@@ -69,6 +69,7 @@ func (c *Controller) Kinds() []job.Kind {
 		job.Define(KindStart, c.defineStart),
 		job.Define(KindStop, c.defineStop),
 		job.Define(KindRemove, c.defineRemove),
+		job.Define(KindResize, c.defineResize),
 	}
 }
 

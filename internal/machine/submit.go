@@ -124,9 +124,13 @@ func (c *Controller) idle(ctx context.Context, name string) (droveway.Machine, e
 		return m, nil // the job knows what to do without it
 	}
 	if err == nil && h.Status.State != droveway.HostReady {
-		err = droveway.Errorf(droveway.Unavailable, "machine %s: its host %s is %s: the machine may well run there; try again when the host is back", name, h.Name, h.Status.State)
+		err = silent(name, &h)
 	}
 	return m, err
+}
+
+func silent(machine string, h *droveway.Host) error {
+	return droveway.Errorf(droveway.Unavailable, "machine %s: its host %s is %s: the machine may well run there; try again when the host is back", machine, h.Name, h.Status.State)
 }
 
 // submit submits a job unless the request was made before. Only a new request is

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -119,6 +120,7 @@ type fakeHosts struct {
 	networks map[string][]host.Networks         // what each host was told
 	starts   int
 	shows    int
+	refuses  string                                     // the disk that does not grow
 	fail     func(host, verb string) error              // nil: nothing fails
 	report   func(ctx context.Context, o host.Observed) // called for each change; nil: none
 }
@@ -184,7 +186,32 @@ func (f *fakeHosts) carryOut(ctx context.Context, name, verb string, in []byte) 
 	if f.report != nil {
 		f.report(ctx, o)
 	}
+	if verb == "resize" {
+		return m.resized(f.refuses), nil
+	}
 	return o, nil
+}
+
+func (m *fakeMachine) resized(refuses string) (r host.Resized) {
+	for _, d := range m.instance.Disks {
+		r.Disks = append(r.Disks, host.DiskSize{Name: d.Name, Size: d.Size})
+		if d.Name == refuses {
+			r.Refused = "disk " + d.Name + " is made to refuse"
+		}
+	}
+	return r
+}
+
+// grow makes disks larger, but for the one that refuses.
+func (m *fakeMachine) grow(disks []host.Disk, refuses string) {
+	m.instance.Disks = slices.Clone(m.instance.Disks)
+	for _, want := range disks {
+		for n := range m.instance.Disks {
+			if d := &m.instance.Disks[n]; d.Name == want.Name && d.Name != refuses {
+				d.Size = want.Size
+			}
+		}
+	}
 }
 
 func (f *fakeHosts) change(verb string, m *fakeMachine, i host.Instance) error {
@@ -197,6 +224,8 @@ func (f *fakeHosts) change(verb string, m *fakeMachine, i host.Instance) error {
 		f.starts++
 		m.instance, m.role, m.state = i, host.RoleHome, hypervisor.Running
 	case verb == "start" && there:
+	case verb == "resize" && there:
+		m.grow(i.Disks, f.refuses)
 	case verb == "stop" && there:
 		m.role, m.state = host.RoleIdle, hypervisor.Gone
 	case verb == "remove":

@@ -97,12 +97,24 @@ func (n *Need) room(h droveway.Host, not func(string, ...any)) {
 	if h.Status.CPUs < n.CPUs {
 		not("has %d CPUs, %d are needed", h.Status.CPUs, n.CPUs)
 	}
-	if free := n.freeMemory(h); free < n.MemoryMiB {
+	if free := n.freeMemory(h); n.MemoryMiB > 0 && free < n.MemoryMiB {
 		not("has %d MiB of memory free, %d are needed", free, n.MemoryMiB)
 	}
-	if free := n.freeDisk(h); free < n.DiskMiB {
+	if free := n.freeDisk(h); n.DiskMiB > 0 && free < n.DiskMiB {
 		not("has %d MiB of disk free, %d are needed", free, n.DiskMiB)
 	}
+}
+
+// Room refuses a host that has too little room, whatever else is to be said of
+// it: for a machine that is there already and wants more. What is zero is not
+// asked for. The error is of kind Unavailable.
+func (n *Need) Room(h droveway.Host) error {
+	var reasons []string
+	n.room(h, func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) })
+	if len(reasons) == 0 {
+		return nil
+	}
+	return droveway.Errorf(droveway.Unavailable, "host %s %s", h.Name, strings.Join(reasons, "; "))
 }
 
 // means reports whether the caller left the host to choose.

@@ -216,3 +216,25 @@ func TestChooseLeavesItsInputAlone(t *testing.T) {
 		t.Errorf("hosts changed:\n%s", d)
 	}
 }
+
+// A machine that is there already asks for what it wants more of, and for nothing
+// else: neither a cordon nor memory that is promised twice stands in its way.
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	used := map[string]Usage{"a": {MemoryMiB: 9000, DiskMiB: 100000}}
+	for name, c := range map[string]struct {
+		need Need
+		says string
+	}{
+		"fits":           {Need{DiskMiB: 2400, Used: used}, ""},
+		"disk":           {Need{DiskMiB: 2401, Used: used}, "host a has 2400 MiB of disk free, 2401 are needed"},
+		"memory":         {Need{MemoryMiB: 1, Used: used}, "host a has -808 MiB of memory free, 1 are needed"},
+		"CPUs":           {Need{CPUs: 5, Used: used}, "host a has 4 CPUs, 5 are needed"},
+		"nothing at all": {Need{Used: used}, ""},
+	} {
+		err := c.need.Room(host("a", cordoned))
+		if c.says == "" && err != nil || c.says != "" && (!droveway.Is(err, droveway.Unavailable) || err.Error() != c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+	}
+}
