@@ -21,7 +21,7 @@ in network namespaces, with links between them.`
 
 func labCommand(a *app) *cobra.Command {
 	var dir string
-	c := group("lab", "A fleet on one machine, to try and to test", labUp(a, &dir), labDown(a, &dir), labExec(a, &dir), labDemo(a))
+	c := group("lab", "A fleet on one machine, to try and to test", labUp(a, &dir), labDown(a, &dir), labExec(a, &dir), labDemo(a), labDisk())
 	c.Long = labLong
 	c.PersistentFlags().StringVar(&dir, "dir", "/var/lib/droveway/lab", "`directory` of the lab")
 	return c
@@ -47,6 +47,14 @@ func labUp(a *app, dir *string) *cobra.Command {
 	c.Flags().Var(bitsValue{&conf.LinkRate}, "link-rate", "what the link of a host carries each way, as 1Gbit (default: no limit)")
 	c.Flags().BoolVar(&conf.Uplink, "uplink", conf.Uplink, "let this machine reach the lab; one lab at a time can have it")
 	return c
+}
+
+// labDisk is a process of a lab whose hosts have disks that can go bad.
+func labDisk() *cobra.Command {
+	return &cobra.Command{
+		Use: "disk IMAGE PATH", Short: "Show an image as the file PATH, which can be made unreadable", Args: cobra.ExactArgs(2), Hidden: true,
+		RunE: func(_ *cobra.Command, args []string) error { return lab.ServeDisk(args[0], args[1]) },
+	}
 }
 
 // labState is a lab as it is shown.

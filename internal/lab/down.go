@@ -15,11 +15,12 @@ import (
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/lab/disk"
 	"github.com/vishvananda/netlink"
 )
 
 // Down removes the lab of a directory, whole or in parts: processes with the
-// guests among them, namespaces, links, control groups and files. It does nothing
+// guests among them, mounts, namespaces, links, control groups and files. It does nothing
 // if there is none.
 func Down(ctx context.Context, dir string) error {
 	if os.Geteuid() != 0 {
@@ -32,6 +33,9 @@ func Down(ctx context.Context, dir string) error {
 	id := labID(dir)
 	groups, err := killAll(ctx, id)
 	if err != nil {
+		return err
+	}
+	if err := disk.Unmount(dir); err != nil { // or the files on them would go one by one
 		return err
 	}
 	return errors.Join(removeGroups(groups), removeNamespaces(id), removeUplink(id), removeFiles(dir))

@@ -3,10 +3,10 @@
 // slowed and cut, and a client's place beside them. Demo, tests and benchmarks
 // use it.
 //
-// It needs root. It touches its own directory, network namespaces and one link
-// whose names begin with dwl-<id>, where id is derived from the directory, and
-// the processes in those namespaces. So whatever a killed lab left can be found,
-// and Down removes it.
+// It needs root. It touches its own directory with the mounts in it, network
+// namespaces and one link whose names begin with dwl-<id>, where id is derived
+// from the directory, and the processes in those namespaces. So whatever a killed
+// lab left can be found, and Down removes it.
 package lab
 
 import (
@@ -31,6 +31,7 @@ type Config struct {
 	// line or a browser reaches the server. One lab at a time can have it.
 	Uplink    bool
 	HostFlags []string // more flags of droveway host, as "--guest-user=nobody"
+	DiskMiB   int64    // of a file system of its own for each host's data; 0: it is a directory
 	Log       *slog.Logger
 }
 
@@ -67,6 +68,9 @@ func Up(ctx context.Context, c Config) (*Lab, error) {
 
 func (l *Lab) up(ctx context.Context) error {
 	if err := l.plan.build(); err != nil {
+		return err
+	}
+	if err := l.mountDisks(ctx); err != nil {
 		return err
 	}
 	if err := l.StartServer(ctx); err != nil {

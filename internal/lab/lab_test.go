@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -62,6 +63,9 @@ func remains(t *testing.T, dir string) map[string][]string {
 	left["namespaces"], _ = filepath.Glob("/run/netns/dwl-" + id + "*")
 	left["groups"], _ = filepath.Glob(cgroupRoot + "/*/droveway")
 	left["files"], _ = filepath.Glob(dir)
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || bytes.Contains(mounts, []byte(dir)) {
+		left["mounts"] = append(left["mounts"], fmt.Sprintf("%s (%v)", mounts, err))
+	}
 	links, err := netlink.LinkList()
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ type plan struct {
 	LinkRate  int64        `json:"link_rate"` // bits a second
 	Uplink    bool         `json:"uplink"`
 	HostFlags []string     `json:"host_flags,omitempty"`
+	DiskMiB   int64        `json:"disk_mib,omitempty"`
 	Hosts     []member     `json:"hosts"`
 	Subnet    netip.Prefix `json:"subnet"`
 }
@@ -53,6 +54,9 @@ func newPlan(c Config) (plan, error) {
 	if c.LinkRate < 0 {
 		return plan{}, droveway.Errorf(droveway.Invalid, "a link rate of %d bits a second: give a positive number, or 0 for no limit", c.LinkRate)
 	}
+	if c.DiskMiB < 0 {
+		return plan{}, droveway.Errorf(droveway.Invalid, "disks of %d MiB: give a positive number, or 0 for none", c.DiskMiB)
+	}
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {
 		return plan{}, fmt.Errorf("directory of the lab: %w", err)
@@ -64,7 +68,7 @@ func newPlan(c Config) (plan, error) {
 	if info, err := os.Stat(binary); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
 		return plan{}, droveway.Errorf(droveway.Invalid, "binary %s cannot be run: build it first", binary)
 	}
-	p := plan{ID: labID(dir), Dir: dir, Binary: binary, LinkRate: c.LinkRate, Uplink: c.Uplink, HostFlags: c.HostFlags, Subnet: underlay}
+	p := plan{ID: labID(dir), Dir: dir, Binary: binary, LinkRate: c.LinkRate, Uplink: c.Uplink, HostFlags: c.HostFlags, DiskMiB: c.DiskMiB, Subnet: underlay}
 	for i := range c.Hosts {
 		p.Hosts = append(p.Hosts, member{
 			Name:    "host-" + string(rune('a'+i)),

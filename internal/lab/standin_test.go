@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/lab/disk"
 	"golang.org/x/sys/unix"
 )
 
@@ -68,6 +69,8 @@ func standIn(role string, args []string) error {
 		return nil
 	case role == "host" && args[0] == "ls":
 		return standInHosts(fleet)
+	case role == "lab" && args[0] == "disk":
+		return disk.Serve(args[1], args[2])
 	case role == "up":
 		return standInUp(option("--data"))
 	case role == "host":
@@ -79,7 +82,7 @@ func standIn(role string, args []string) error {
 
 // standInUp brings a lab up and waits to be killed.
 func standInUp(dir string) error {
-	_, err := Up(context.Background(), Config{Dir: dir, Hosts: 2, Binary: os.Args[0], Uplink: true, Log: slog.New(slog.DiscardHandler)})
+	_, err := Up(context.Background(), Config{Dir: dir, Hosts: 2, Binary: os.Args[0], Uplink: true, DiskMiB: 16, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

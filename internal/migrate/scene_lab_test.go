@@ -26,6 +26,7 @@ import (
 
 const (
 	diskMiB    = 128
+	hostMiB    = 16 << 10
 	memoryMiB  = 128
 	betweenMS  = 5
 	bootTime   = 90 * time.Second
@@ -75,7 +76,7 @@ func open(ctx context.Context, dir string) (*scene.Scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	return scene.Open(ctx, scene.Config{Dir: filepath.Join(dir, "l"), Binary: binary, Hosts: 2, Image: image, Log: slog.New(slog.DiscardHandler)})
+	return scene.Open(ctx, scene.Config{Dir: filepath.Join(dir, "l"), Binary: binary, Hosts: 2, Image: image, DiskMiB: hostMiB, Log: slog.New(slog.DiscardHandler)})
 }
 
 // guest starts a guest that works on the first host.

@@ -35,6 +35,7 @@ type Config struct {
 	LinkRate int64  // bits a second
 	Image    string // path of a raw disk with the guest program in it
 	Uplink   bool
+	DiskMiB  int64 // of a disk of its own for each host; 0: none
 	Log      *slog.Logger
 }
 
@@ -52,7 +53,7 @@ var clientPrefix = netip.MustParsePrefix("10.20.0.2/16")
 
 // Open brings the lab up and imports the image.
 func Open(ctx context.Context, c Config) (_ *Scene, err error) {
-	l, err := lab.Up(ctx, lab.Config{Dir: c.Dir, Hosts: c.Hosts, Binary: c.Binary, LinkRate: c.LinkRate, Uplink: c.Uplink, Log: c.Log})
+	l, err := lab.Up(ctx, lab.Config{Dir: c.Dir, Hosts: c.Hosts, Binary: c.Binary, LinkRate: c.LinkRate, Uplink: c.Uplink, DiskMiB: c.DiskMiB, Log: c.Log})
 	if err != nil {
 		return nil, err
 	}
