@@ -135,7 +135,7 @@ func hostCommand() *cobra.Command {
 	f.StringVar(&cfg.Name, "name", "", "name in the fleet (default: that of the machine)")
 	f.StringVar(&address, "address", "", "IP `address` for the traffic between hosts (default: the one that reaches the server)")
 	f.StringVar(&cfg.Driver, "driver", "qemu", "what runs guests: qemu, or mem for tests")
-	f.StringVar(&cfg.GuestUser, "guest-user", "", "unprivileged `user` that guests run as")
+	f.StringVar(&cfg.GuestUser, "guest-user", "", "`user` that guests run as (default: droveway, or else nobody)")
 	f.StringVar(&cfg.Accel, "accel", "", "kvm or tcg (default: the best there is)")
 	f.StringSliceVar(&peers, "vxlan-peer", nil, "IP `address` that takes part in machine networks besides the hosts")
 	return c

@@ -28,7 +28,7 @@ type HostConfig struct {
 	Name      string     // empty: that of the machine
 	Address   netip.Addr // for the traffic between hosts; zero: the one that reaches the server
 	Driver    string     // qemu or mem
-	GuestUser string     // unprivileged user that guests run as; empty: that of this process
+	GuestUser string     // user that guests run as; empty: an unprivileged one, if it can reach Data
 	Accel     string     // kvm or tcg; empty: the best there is
 	Peers     []netip.Addr
 	Log       *slog.Logger
@@ -88,13 +88,26 @@ func newAgent(cfg HostConfig, id identity, conn *bus.Conn, api *client.Client) (
 	case cfg.Driver == "mem":
 		agent.Driver = mem.New()
 	case cfg.Driver == "qemu":
-		agent.Driver = qemu.New(qemu.Config{Accel: cfg.Accel, User: cfg.GuestUser, Log: cfg.Log})
+		agent.Driver = qemu.New(qemu.Config{Accel: cfg.Accel, User: guestUser(cfg), Log: cfg.Log})
 		agent.Fabric = network.New(network.Config{Address: id.Address, Log: cfg.Log})
 		agent.TLSDir = filepath.Join(cfg.Data, identityDir, tlsDir)
 	default:
 		return nil, droveway.Errorf(droveway.Invalid, "driver %q: use qemu or mem", cfg.Driver)
 	}
 	return host.New(agent)
+}
+
+// guestUser is whom guests run as. That they run as root is worth a warning, but
+// not worth a host.
+func guestUser(cfg HostConfig) string {
+	if cfg.GuestUser != "" {
+		return cfg.GuestUser
+	}
+	name, err := qemu.DefaultUser(cfg.Data)
+	if err != nil {
+		cfg.Log.Warn("guests run as root", "why", err)
+	}
+	return name
 }
 
 // downloads fetches images from the server.

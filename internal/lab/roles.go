@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,16 @@ func (l *Lab) StartServer(ctx context.Context) error {
 	})
 }
 
+// guestUser lets guests run as root where the kernel lets nobody else's memory
+// follow.
+func guestUser() []string {
+	b, err := os.ReadFile("/proc/sys/vm/unprivileged_userfaultfd")
+	if err == nil && strings.TrimSpace(string(b)) == "0" {
+		return []string{"--guest-user=root"}
+	}
+	return nil
+}
+
 // StartHost starts a host's agent, which joins the fleet the first time. It does
 // not wait until the host is ready.
 func (l *Lab) StartHost(ctx context.Context, name string) error {
@@ -48,14 +59,14 @@ func (l *Lab) StartHost(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{
+	args := slices.Concat([]string{
 		"host", "--data", l.plan.path(name),
 		"--server", "https://" + serverMember.Address.String() + ":" + apiPort,
 		"--ca", filepath.Join(l.plan.path(serverName), "pki", "ca-cert.pem"),
 		"--name", name,
 		"--address", h.Address.String(),
 		"--vxlan-peer", clientMember.Address.String(),
-	}, l.plan.HostFlags...)
+	}, guestUser(), l.plan.HostFlags)
 	var env []string
 	if _, err := os.Stat(filepath.Join(l.plan.path(name), "identity")); err != nil {
 		token, err := l.joinToken(ctx)

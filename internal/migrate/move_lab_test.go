@@ -3,6 +3,10 @@
 package migrate_test
 
 import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -89,6 +93,7 @@ func TestAgentKilled(t *testing.T) {
 	g := guest(t, scene.GuestConfig{Name: "adopt"})
 	h := hostOf(t, g)
 	before := processes(qemu, h, g.Name)
+	mustNotBeRoot(t, before)
 	restart(t, h)
 	works(t, g)
 	if after := processes(qemu, h, g.Name); len(before) != 1 || len(after) != 1 || before[0] != after[0] {
@@ -98,6 +103,22 @@ func TestAgentKilled(t *testing.T) {
 	works(t, g) // it is seen, and started again: SYSTEMS 1.8
 	if s := g.Observer.Summary(); len(s.Boots()) != 2 || s.Rewound() > 0 {
 		t.Errorf("boots %v, %d acknowledged records rewound: want two boots, none", s.Boots(), s.Rewound())
+	}
+}
+
+// mustNotBeRoot holds wherever the kernel lets the memory of other users' guests
+// follow; elsewhere the lab's guests are root's.
+func mustNotBeRoot(t *testing.T, pids []int) {
+	t.Helper()
+	if b, err := os.ReadFile("/proc/sys/vm/unprivileged_userfaultfd"); err == nil && strings.TrimSpace(string(b)) == "0" {
+		return
+	}
+	for _, pid := range pids {
+		var st syscall.Stat_t
+		check(t, syscall.Stat(fmt.Sprintf("/proc/%d", pid), &st))
+		if st.Uid == 0 {
+			t.Errorf("process %d of the guest is root's", pid)
+		}
 	}
 }
 

@@ -150,7 +150,7 @@ func (m *Moves) memory(instant bool) func(context.Context, *run) error {
 func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	s := r.State
 	if instant && !s.Postcopy {
-		return droveway.Missing("postcopy", "host %s cannot let memory follow: move without --instant", s.To)
+		return droveway.Missing("postcopy", "host %s cannot let memory follow: move without --instant, or see its log for the reason", s.To)
 	}
 	if _, err := m.cfg.Hosts.Send(ctx, s.From, host.Send{Ref: s.source(), To: s.Memory, Peer: s.To, Postcopy: s.Postcopy}); err != nil {
 		return err

@@ -38,6 +38,25 @@ func lookup(name string) (*account, error) {
 	return a, nil
 }
 
+// DefaultUser chooses whom guests run as on a host whose files are in dir, if
+// nobody says: the user droveway, where there is one, or else nobody. Empty: the
+// user of this process, because it has no power to spare, or with an error that
+// says why no other will do.
+func DefaultUser(dir string) (string, error) {
+	if os.Geteuid() != 0 {
+		return "", nil
+	}
+	for _, name := range []string{"droveway", "nobody"} {
+		if a, err := lookup(name); err == nil {
+			if err := a.reaches(filepath.Join(dir, "guest")); err != nil {
+				return "", err
+			}
+			return name, nil
+		}
+	}
+	return "", droveway.Errorf(droveway.NotFound, "there is no user nobody")
+}
+
 func groups(u *user.User) []uint32 {
 	var all []uint32
 	ids, _ := u.GroupIds() // a user without a list has its primary group

@@ -29,10 +29,18 @@ func (i *Instance) AllowPostcopy(ctx context.Context, yes bool) error {
 			"capabilities": []object{{"capability": "postcopy-ram", "state": yes}},
 		}, nil)
 		if droveway.Is(err, droveway.Conflict) {
-			return droveway.Missing("postcopy", "this host cannot let memory follow: %v", err)
+			return droveway.Missing("postcopy", "this host cannot let memory follow: %v%s", err, i.hint())
 		}
 		return err
 	})
+}
+
+// hint is what makes userfaultfd(2) work for guests that do not run as root.
+func (i *Instance) hint() string {
+	if i.h.User == "" || i.h.User == "root" {
+		return ""
+	}
+	return ": guests run as " + i.h.User + ", so set vm.unprivileged_userfaultfd=1 with sysctl"
 }
 
 // Hurry ends the passes over memory. QEMU takes the command only once sending has
