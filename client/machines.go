@@ -57,6 +57,14 @@ func (c *Client) MoveMachine(ctx context.Context, name string, m MoveRequest, r 
 	return c.start(ctx, call{method: http.MethodPost, path: []string{"v1", "machines", name, "move"}, in: m}, r)
 }
 
+// SetMoveRate bounds, from now on, the disk copy of a machine that moves or
+// restarts, and gives its job.
+func (c *Client) SetMoveRate(ctx context.Context, name string, m RateRequest) (droveway.Job, error) {
+	var j droveway.Job
+	err := c.run(ctx, call{method: http.MethodPost, path: []string{"v1", "machines", name, "rate"}, in: m}, &j)
+	return j, err
+}
+
 // RestartMachine starts the job that restarts a machine; its result is a
 // RestartResult.
 func (c *Client) RestartMachine(ctx context.Context, name string, m RestartRequest, r Request) (droveway.Job, error) {

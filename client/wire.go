@@ -61,6 +61,11 @@ type MoveRequest struct {
 	SyncRate int64  `json:"sync_rate,omitempty" minimum:"0" doc:"Bound of the disk copy in bytes a second; 0: none"`
 }
 
+// RateRequest changes the rate of the copy while a machine moves.
+type RateRequest struct {
+	SyncRate int64 `json:"sync_rate" minimum:"0" doc:"Bound of the disk copy in bytes a second; 0: none"`
+}
+
 // MovePlan is what a move would do.
 type MovePlan struct {
 	Machine   string            `json:"machine"`
@@ -78,6 +83,7 @@ type RestartRequest struct {
 	Mode          string `json:"mode,omitempty" enum:"reboot,refresh" doc:"reboot (default): the guest boots anew; refresh: it goes on with its memory in a new instance"`
 	GraceSeconds  int64  `json:"grace_seconds,omitempty" minimum:"0" maximum:"3600" doc:"Time that the guest has to power down; 0: the server's default"`
 	WithinSeconds int64  `json:"within_seconds,omitempty" minimum:"0" maximum:"3600" doc:"Time that the guest has for a sign of life; 0: the server's default"`
+	SyncRate      int64  `json:"sync_rate,omitempty" minimum:"0" doc:"Bound of the disk copy in bytes a second; 0: none"`
 }
 
 // RestartPlan is what a restart would do.

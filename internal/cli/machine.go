@@ -61,7 +61,7 @@ func disks(m droveway.Machine) string {
 func machineCommand(a *app) *cobra.Command {
 	return group("machine", "Virtual machines",
 		machineCreate(a), machineList(a), machineShow(a), machineStart(a), machineStop(a),
-		machineMove(a), machineRestart(a), machineResize(a), machineConsole(a), machineRemove(a))
+		machineMove(a), machineRate(a), machineRestart(a), machineResize(a), machineConsole(a), machineRemove(a))
 }
 
 func machineList(a *app) *cobra.Command {

@@ -38,6 +38,7 @@ func machineRestart(a *app) *cobra.Command {
 	c.Long = restartLong
 	f.add(c)
 	c.Flags().StringVar(&m.To, "to", "", "`host` to restart on (default: the server chooses)")
+	c.Flags().Var(rateValue{&m.SyncRate}, "sync-rate", "bound of the disk copy a second, as 50M (default: none)")
 	c.Flags().StringVar(&m.Mode, "mode", "", "reboot (default), or refresh: go on with its memory in a new instance")
 	c.Flags().DurationVar(&grace, "grace", 0, "`time` that the guest has to power down (default: 30s)")
 	c.Flags().DurationVar(&within, "within", 0, "`time` that the guest has for a sign of life (default: 3m)")

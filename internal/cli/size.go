@@ -86,11 +86,13 @@ func (v rateValue) String() string { return "" }
 
 func (v rateValue) Type() string { return "rate" }
 
-func (v rateValue) Set(s string) error {
-	n, err := parseSize(strings.TrimSuffix(s, "/s"))
-	*v.rate = n
+func (v rateValue) Set(s string) (err error) {
+	*v.rate, err = parseRate(s)
 	return err
 }
+
+// parseRate reads a rate such as 50M or 50M/s, and gives bytes a second.
+func parseRate(s string) (int64, error) { return parseSize(strings.TrimSuffix(s, "/s")) }
 
 // bytesText prints a size with three digits or so.
 func bytesText(n int64) string {

@@ -46,10 +46,22 @@ func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance)
 	h, err := mv.Hydration(ctx)
 	if s == hypervisor.Stuck || err == nil && h.Paused {
 		a.cfg.Log.Warn("the machine waits for its disk on the source", "machine", m.name, "error", h.Error)
-		if err := mv.Resume(ctx); err != nil {
+		if err := a.resume(ctx, m, mv); err != nil {
 			a.cfg.Log.Debug("not yet", "machine", m.name, "error", err)
 		}
 		return time.After(nudgeEvery)
+	}
+	return nil
+}
+
+// resume lets a guest and its copies go on, a copy that begins anew at the rate
+// that was ordered.
+func (a *Agent) resume(ctx context.Context, m *machine, mv hypervisor.Mover) error {
+	if err := mv.Resume(ctx); err != nil {
+		return err
+	}
+	if o := m.record().Origin; o != nil && o.Rate > 0 {
+		return mv.SetRate(ctx, o.Rate)
 	}
 	return nil
 }

@@ -117,3 +117,44 @@ func TestNudgeIsForHydratingOnly(t *testing.T) {
 	n.restart()
 	n.is(RoleHome, hypervisor.Paused)
 }
+
+// SYSTEMS 6.12: the rate that was ordered last is in the record, and a copy that
+// begins anew after an error has it again.
+func TestResumedCopyKeepsItsRate(t *testing.T) {
+	t.Parallel()
+	const rate = 64 << 10
+	p := newPair(t)
+	ctx := t.Context()
+	d := TakeOver{Ref: ref(atTarget), Address: p.handover(1), Peer: "a", Rate: rate / 2}
+	_, err := p.TakeOver(ctx, "b", d)
+	must(t, err)
+	_, err = p.Rate(ctx, "b", Rate{ref(atTarget), rate})
+	must(t, err)
+	p.b.restart()
+	if o := p.b.machine(web).record().Origin; o == nil || o.Rate != rate || o.Address != d.Address {
+		t.Fatalf("the record has origin %+v", o)
+	}
+	_, err = p.Rate(ctx, "b", Rate{ref(atTarget), -1})
+	refused(t, err, droveway.Invalid, "0, which is no limit, or more")
+	g := &forgetful{Instance: p.b.guest(), rate: rate}
+	must(t, p.b.resume(ctx, p.b.machine(web), g))
+	if g.rate != rate {
+		t.Errorf("the copy goes on at a rate of %d, want %d", g.rate, rate)
+	}
+}
+
+// forgetful is an instance whose copies begin anew without a limit.
+type forgetful struct {
+	*mem.Instance
+	rate int64
+}
+
+func (f *forgetful) Resume(context.Context) error {
+	f.rate = 0
+	return nil
+}
+
+func (f *forgetful) SetRate(_ context.Context, rate int64) error {
+	f.rate = rate
+	return nil
+}

@@ -139,12 +139,20 @@ func (a *Agent) hydrate(ctx context.Context, m *machine, t TakeOver) error {
 	}
 	var origins []hypervisor.Origin
 	for _, d := range m.rec.Instance.Disks {
-		origins = append(origins, hypervisor.Origin{Disk: d.Name, Address: t.Address, Export: d.Name, Peer: t.Peer, Rate: t.Rate})
+		origins = append(origins, hypervisor.Origin{Disk: d.Name, Address: t.Address, Export: d.Name, Peer: t.Peer, Rate: share(t.Rate, len(m.rec.Instance.Disks))})
 	}
 	if err := mv.TakeOver(ctx, origins); err != nil {
 		return fmt.Errorf("take over machine %s: %w", m.name, err)
 	}
 	return nil
+}
+
+// share is the part of a rate that one of several disks gets; 0 is no limit.
+func share(rate int64, disks int) int64 {
+	if rate == 0 {
+		return 0
+	}
+	return max(rate/int64(disks), 1)
 }
 
 // hydration answers at once when the disks are ready or the instance is gone,
@@ -179,13 +187,25 @@ func status(ctx context.Context, mv hypervisor.Mover) (h Hydration, err error) {
 	return h, err
 }
 
+// setRate bounds the copy. The record has the rate too: a copy that begins anew
+// after an error keeps to it.
 func (a *Agent) setRate(ctx context.Context, m *machine, r Rate, _ *task) (Observed, error) {
 	if err := m.must(verbRate, RoleHydrating, RoleHome); err != nil {
 		return Observed{}, err
 	}
+	if r.Rate < 0 {
+		return Observed{}, droveway.Errorf(droveway.Invalid, "machine %s: a copy rate of %d bytes a second: give 0, which is no limit, or more", m.name, r.Rate)
+	}
 	mv, err := m.mover()
 	if err != nil {
 		return Observed{}, err
+	}
+	if m.rec.Origin != nil {
+		origin := *m.rec.Origin // readers may have the old one
+		origin.Rate = r.Rate
+		if err := a.save(m, func(r *record) { r.Origin = &origin }); err != nil {
+			return Observed{}, err
+		}
 	}
 	return a.observe(ctx, m), errors.Join(mv.SetRate(ctx, r.Rate), ctx.Err())
 }

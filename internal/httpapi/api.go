@@ -34,6 +34,7 @@ type Machines interface {
 type Moves interface {
 	Plan(ctx context.Context, r migrate.Request) (migrate.Plan, error)
 	Start(ctx context.Context, r migrate.Request, requestID string) (droveway.Job, error)
+	Rate(ctx context.Context, machine string, rate int64) (droveway.Job, error)
 	PlanRestart(ctx context.Context, r migrate.RestartRequest) (migrate.RestartPlan, error)
 	Restart(ctx context.Context, r migrate.RestartRequest, requestID string) (droveway.Job, error)
 }

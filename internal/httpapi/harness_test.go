@@ -206,6 +206,11 @@ func (s moves) Plan(_ context.Context, r migrate.Request) (migrate.Plan, error) 
 	return migrate.Plan{Machine: r.Machine, To: r.To}, s.fail
 }
 
+func (s moves) Rate(_ context.Context, machine string, rate int64) (droveway.Job, error) {
+	s.move = migrate.Request{Machine: machine, Rate: rate}
+	return s.job(migrate.Kind, "")
+}
+
 func (s moves) Restart(_ context.Context, r migrate.RestartRequest, key string) (droveway.Job, error) {
 	s.restart = r
 	return s.job(migrate.RestartKind, key)

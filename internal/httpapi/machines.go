@@ -36,6 +36,12 @@ type MoveMachine struct {
 	Body client.MoveRequest
 }
 
+// RateOfMove is the input of set-move-rate.
+type RateOfMove struct {
+	Named
+	Body client.RateRequest
+}
+
 // graceDefault is how long a guest has to power down if nobody says.
 const graceDefault = 30 * time.Second
 
@@ -63,6 +69,9 @@ func (a *API) machineRoutes() {
 	})
 	route(a, admins, op("plan-move", http.MethodPost, "/v1/machines/{name}/move/plan", "Tell what a move would do"), func(ctx context.Context, in *MoveMachine) (*reply[migrate.Plan], error) {
 		return answer(a.cfg.Moves.Plan(ctx, in.request()))
+	})
+	route(a, admins, op("set-move-rate", http.MethodPost, "/v1/machines/{name}/rate", "Bound the disk copy of a machine that moves"), func(ctx context.Context, in *RateOfMove) (*reply[droveway.Job], error) {
+		return answer(a.cfg.Moves.Rate(ctx, in.Name, in.Body.SyncRate))
 	})
 	console := op("get-console", http.MethodGet, "/v1/machines/{name}/console", "Read what the guest wrote to its serial console")
 	console.Metadata = map[string]any{streams: true}

@@ -210,9 +210,14 @@ func TestMachineOperationsReachTheSystems(t *testing.T) {
 	if plan.To != "b" {
 		t.Errorf("plan %+v", plan)
 	}
-	_, err = w.admin.RestartMachine(ctx, "m", client.RestartRequest{Mode: "refresh", GraceSeconds: 7}, "")
+	j, err = w.admin.SetMoveRate(ctx, "m", client.RateRequest{SyncRate: 10})
 	must(t, err)
-	if r := w.systems.restart; r.Machine != "m" || r.Mode != migrate.Refresh || r.Grace.Seconds() != 7 {
+	if j.Kind != migrate.Kind || w.systems.move.Machine != "m" || w.systems.move.Rate != 10 {
+		t.Errorf("job %+v with %+v", j, w.systems.move)
+	}
+	_, err = w.admin.RestartMachine(ctx, "m", client.RestartRequest{Mode: "refresh", GraceSeconds: 7, SyncRate: 11}, "")
+	must(t, err)
+	if r := w.systems.restart; r.Machine != "m" || r.Mode != migrate.Refresh || r.Grace.Seconds() != 7 || r.Rate != 11 {
 		t.Errorf("restarted %+v", r)
 	}
 	restart, err := w.admin.PlanRestart(ctx, "m", client.RestartRequest{To: "b"})

@@ -18,6 +18,7 @@ type RestartMachine struct {
 func (m *RestartMachine) request() migrate.RestartRequest {
 	return migrate.RestartRequest{
 		Machine: m.Name, To: m.Body.To, Mode: migrate.Mode(m.Body.Mode),
+		Rate:  m.Body.SyncRate,
 		Grace: time.Duration(m.Body.GraceSeconds) * time.Second, Within: time.Duration(m.Body.WithinSeconds) * time.Second,
 	}
 }

@@ -49,6 +49,9 @@ func (m *Moves) hydrate(ctx context.Context, r *run) error {
 			r.Result(s.Result)
 			return nil
 		}
+		if err := m.pace(ctx, r); err != nil {
+			return m.unlessLost(ctx, r, err)
+		}
 		p := host.Progress(h.Done, h.Total, time.Since(time.UnixMilli(s.Switched)))
 		r.Progress(p)
 	}

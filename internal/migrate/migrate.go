@@ -100,6 +100,9 @@ type Result struct {
 
 // Plan checks a move and says what it would do.
 func (m *Moves) Plan(ctx context.Context, r Request) (Plan, error) {
+	if err := validRate(r.Rate); err != nil {
+		return Plan{}, err
+	}
 	mc, _, err := m.cfg.Fleet.Machines.Get(ctx, r.Machine)
 	if err != nil {
 		return Plan{}, err
@@ -175,6 +178,7 @@ type state struct {
 	Postcopy bool          `json:"postcopy"` // the memory may follow
 	Memory   string        `json:"memory"`   // where the target waits for memory
 	Disks    string        `json:"disks"`    // where the source serves its disks
+	Rate     int64         `json:"rate"`     // of the copy, as the target was told last
 	Begun    int64         `json:"begun"`    // Unix ms of the request
 	Away     int64         `json:"away"`     // Unix ms at which a restart began to end the guest
 	Switched int64         `json:"switched"` // Unix ms at which the guest ran on the target

@@ -37,6 +37,7 @@ type RestartRequest struct {
 	Mode    Mode          `json:"mode,omitempty"`   // Refresh or Reboot; empty: Reboot
 	Grace   time.Duration `json:"grace,omitempty"`  // 0: 30 s
 	Within  time.Duration `json:"within,omitempty"` // for a sign of life; 0: 3 min
+	Rate    int64         `json:"rate,omitempty"`   // of the copy, bytes a second; 0: no limit
 }
 
 func (r *RestartRequest) complete() error {
@@ -45,6 +46,9 @@ func (r *RestartRequest) complete() error {
 	}
 	if r.Mode != Reboot && r.Mode != Refresh {
 		return droveway.Errorf(droveway.Invalid, "restart mode %q: use %s or %s", r.Mode, Reboot, Refresh)
+	}
+	if err := validRate(r.Rate); err != nil {
+		return err
 	}
 	if r.Grace < 0 || r.Within < 0 {
 		return droveway.Errorf(droveway.Invalid, "restart: a grace of %s and a wait of %s: give 0 or more", r.Grace, r.Within)
@@ -143,7 +147,7 @@ func (m *Moves) restartSteps(r RestartRequest) []job.Step[state] {
 	if r.Mode == Refresh {
 		steps = append(steps,
 			job.Step[state]{Name: "memory", Do: m.memory(false), Undo: m.unprepare},
-			job.Step[state]{Name: "switchover", Do: timed(m.switchover(0)), Point: true})
+			job.Step[state]{Name: "switchover", Do: timed(m.switchover), Point: true})
 	} else {
 		steps = append(steps, job.Step[state]{Name: "switchover", Do: timed(m.reboot(r)), Point: true})
 	}
@@ -198,7 +202,7 @@ func (m *Moves) reboot(req RestartRequest) func(context.Context, *run) error {
 			}
 			s.Disks = e.Address
 		}
-		return m.takeOver(ctx, r, 0)
+		return m.takeOver(ctx, r)
 	}
 }
 

@@ -31,7 +31,7 @@ func (m *Moves) steps(req Request) []job.Step[state] {
 		{Name: "reserve", Do: m.reserve(false), Undo: m.discard},
 		{Name: "prepare", Do: m.prepare, Undo: m.unprepare},
 		{Name: "memory", Do: m.memory(req.Instant), Undo: m.unprepare},
-		{Name: "switchover", Do: m.switchover(req.Rate), Point: true},
+		{Name: "switchover", Do: m.switchover, Point: true},
 		{Name: "follow", Do: m.follow},
 		{Name: "hydrate", Do: m.turning(m.hydrate), Turns: true},
 		{Name: "prove", Do: m.turning(m.prove), Turns: true},
@@ -205,23 +205,25 @@ func remaining(left, rate int64) int64 {
 
 // switchover ends the guest on the source and lets it run on the target. What
 // was done before an interruption it finds out from the hosts.
-func (m *Moves) switchover(rate int64) func(context.Context, *run) error {
-	return func(ctx context.Context, r *run) error {
-		s := r.State
-		e, err := m.handover(ctx, r)
-		if err != nil {
-			return err
-		}
-		if e.Address != "" {
-			s.Disks, s.Result.QEMUDowntime = e.Address, max(s.Result.QEMUDowntime, e.Downtime.Milliseconds())
-		}
-		return m.takeOver(ctx, r, rate)
+func (m *Moves) switchover(ctx context.Context, r *run) error {
+	s := r.State
+	e, err := m.handover(ctx, r)
+	if err != nil {
+		return err
 	}
+	if e.Address != "" {
+		s.Disks, s.Result.QEMUDowntime = e.Address, max(s.Result.QEMUDowntime, e.Downtime.Milliseconds())
+	}
+	return m.takeOver(ctx, r)
 }
 
 // takeOver lets the guest run on the target, and notes that it does.
-func (m *Moves) takeOver(ctx context.Context, r *run, rate int64) error {
+func (m *Moves) takeOver(ctx context.Context, r *run) error {
 	s := r.State
+	rate, err := wantedRate(r)
+	if err != nil {
+		return err
+	}
 	o, err := m.cfg.Hosts.TakeOver(ctx, s.To, host.TakeOver{Ref: s.target(), Address: s.Disks, Peer: s.From, Rate: rate})
 	if droveway.Is(err, droveway.Conflict) {
 		return m.comeBack(ctx, r, "the target's instance died at the switchover")
@@ -229,7 +231,7 @@ func (m *Moves) takeOver(ctx context.Context, r *run, rate int64) error {
 	if err != nil {
 		return m.unlessLost(ctx, r, err)
 	}
-	s.Switched = o.At.UnixMilli()
+	s.Rate, s.Switched = rate, o.At.UnixMilli()
 	s.Result.RequestToRunning = time.Now().UnixMilli() - s.Begun
 	live(r, s.To, "the guest runs there; host %s keeps a current copy of its disks", s.From)
 	return m.settleOn(ctx, s.Target.Machine, s.To, s.Target.Token)

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -235,6 +236,7 @@ func (w *world) moveAsked(steps []job.Step[state], asked <-chan struct{}) *job.R
 	rec, err := job.NewRecord(steps)
 	must(w.t, err)
 	rec.Job.Name, rec.Job.Kind, rec.Job.Subject, rec.Job.Created = "move-1", Kind, "machine/"+name, time.Now()
+	rec.Job.Args = json.RawMessage(`{}`)
 	env := job.Env{Journal: forgetful{}, Asked: asked, Log: slog.New(slog.DiscardHandler), Retry: func(int) time.Duration { return 10 * time.Millisecond }}
 	ctx, cancel := context.WithTimeout(w.t.Context(), longest)
 	defer cancel()
@@ -270,9 +272,14 @@ func must(t *testing.T, err error) {
 }
 
 // events keeps what is published.
-type events struct{ all []droveway.Event }
+type events struct {
+	mu  sync.Mutex
+	all []droveway.Event
+}
 
 func (s *events) Publish(_ context.Context, e droveway.Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.all = append(s.all, e)
 	return nil
 }

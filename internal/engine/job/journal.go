@@ -68,8 +68,9 @@ func (j *journal) Save(ctx context.Context, rec *Record) error {
 	}
 }
 
-// catchUp finds out who wrote the record since: a cancel, a later owner, or
-// ourselves in a write whose acknowledgement was lost.
+// catchUp finds out who wrote the record since: a cancel, an Amend, a later owner,
+// or ourselves in a write whose acknowledgement was lost. The arguments are never
+// the owner's to change.
 func (j *journal) catchUp(ctx context.Context, rec *Record) error {
 	now, rev, err := j.table.Get(ctx, j.name)
 	switch {
@@ -78,7 +79,7 @@ func (j *journal) catchUp(ctx context.Context, rec *Record) error {
 	case now.Token > j.token:
 		return droveway.Errorf(droveway.Conflict, "job %s has another owner now", j.name)
 	}
-	j.rev = rev
+	j.rev, rec.Job.Args = rev, now.Job.Args
 	if now.Job.Cancel && !rec.Job.Cancel {
 		rec.Job.Cancel = true
 		return ErrCancelled

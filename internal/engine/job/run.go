@@ -55,6 +55,18 @@ func (r *Run[S]) Cancelled() bool { return r.x.cancelled() }
 // ends with the process only.
 func (r *Run[S]) Onward() context.Context { return r.x.ctx }
 
+// Args reads the arguments of the job, as far as its owner has heard of an Amend:
+// it hears with each write of the record, progress among them.
+func (r *Run[S]) Args(into any) error {
+	r.x.mu.Lock()
+	args := r.x.rec.Job.Args
+	r.x.mu.Unlock()
+	if err := json.Unmarshal(args, into); err != nil {
+		return Permanent(droveway.Errorf(droveway.Invalid, "arguments of job %s: %w", r.Job, err))
+	}
+	return nil
+}
+
 // Submitted is when the job was asked for.
 func (r *Run[S]) Submitted() time.Time {
 	r.x.mu.Lock()

@@ -97,7 +97,7 @@ func (m *Manager) Find(ctx context.Context, kind, requestID string) (droveway.Jo
 // Conflict.
 func (m *Manager) Cancel(ctx context.Context, name string) error {
 	_, err := m.table.Update(ctx, name, func(r *Record) error {
-		if r.Job.State == droveway.JobUnwinding || r.Job.Cancel {
+		if r.Job.State == droveway.JobUnwinding || r.Job.Cancel && !r.Job.State.Ended() {
 			return errNothingToDo
 		}
 		return r.Cancel()
@@ -106,6 +106,26 @@ func (m *Manager) Cancel(ctx context.Context, name string) error {
 		return nil
 	}
 	return err
+}
+
+// Amend changes the arguments of a job that has not ended, for its steps to read
+// by Run.Args; which steps there are must not depend on what it changes. change is
+// given the job as it is, and may be called more than once.
+func (m *Manager) Amend(ctx context.Context, name string, change func(droveway.Job) (args any, err error)) (droveway.Job, error) {
+	rec, err := m.table.Update(ctx, name, func(r *Record) error {
+		if r.Job.State.Ended() {
+			return droveway.Errorf(droveway.Conflict, "job %s has ended: there is nothing to change", name)
+		}
+		args, err := change(r.Job)
+		if err != nil {
+			return err
+		}
+		if r.Job.Args, err = json.Marshal(args); err != nil {
+			return droveway.Errorf(droveway.Invalid, "arguments of job %s: %w", name, err)
+		}
+		return nil
+	})
+	return rec.Job, err
 }
 
 var errNothingToDo = errors.New("nothing to do")

@@ -28,7 +28,7 @@ type disk struct {
 	done int64 // of it, copied
 	rate int64
 	err  error
-	kick chan struct{} // closed by retry
+	kick chan struct{} // closed by wake
 }
 
 func (d *disk) open() error {
@@ -185,13 +185,14 @@ func (d *disk) note(n int64, err error) (again <-chan struct{}) {
 
 func (d *disk) pace(ctx context.Context, n int64) {
 	d.mu.Lock()
-	rate := d.rate
+	rate, changed := d.rate, d.kick
 	d.mu.Unlock()
 	if rate <= 0 {
 		return
 	}
 	select {
 	case <-ctx.Done():
+	case <-changed:
 	case <-time.After(time.Duration(n) * time.Second / time.Duration(rate)):
 	}
 }
@@ -200,12 +201,18 @@ func (d *disk) setRate(rate int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.rate = rate
+	d.wake()
 }
 
 // retry makes a copy that an error holds up try again.
 func (d *disk) retry() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.wake()
+}
+
+// wake is called with mu locked.
+func (d *disk) wake() {
 	if d.kick != nil {
 		close(d.kick)
 		d.kick = make(chan struct{})

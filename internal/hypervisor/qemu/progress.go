@@ -193,8 +193,14 @@ func (i *Instance) SetRate(ctx context.Context, rate int64) error {
 	if err != nil {
 		return i.about("set the copy rate of", err)
 	}
-	if n := int64(len(jobs)); n > 0 && rate > 0 {
-		rate = max(rate/n, 1)
+	under := int64(0)
+	for _, j := range jobs {
+		if !j.Ready && !j.concluded() {
+			under++
+		}
+	}
+	if under > 0 && rate > 0 {
+		rate = max(rate/under, 1)
 	}
 	var errs []error
 	for id, j := range jobs {

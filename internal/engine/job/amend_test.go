@@ -1,0 +1,93 @@
+package job_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/bus/bustest"
+	"github.com/droveway/droveway/internal/engine/job"
+)
+
+type order struct{ N int }
+
+func to(n int) func(droveway.Job) (any, error) {
+	return func(droveway.Job) (any, error) { return order{n}, nil }
+}
+
+// waitsFor is a kind whose step ends once the arguments say n, and tells of each
+// number that it sees.
+func waitsFor(n int, seen chan<- int) job.Kind {
+	return kind("wait", doing("wait", func(ctx context.Context, r *job.Run[none]) error {
+		for last := 0; ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+			var o order
+			if err := r.Args(&o); err != nil {
+				return err
+			}
+			if o.N != last {
+				last = o.N
+				seen <- last
+			}
+			if last == n {
+				return nil
+			}
+			r.Progress(droveway.Progress{Done: int64(last)})
+		}
+		return ctx.Err()
+	}))
+}
+
+// The arguments of a job change while it runs, and while nobody runs it; whoever
+// runs it next has them.
+func TestAmend(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, bustest.Connect(t))
+	seen := make(chan int, 10)
+	k := waitsFor(9, seen)
+	m := o.manager(k)
+	stop := o.run(m)
+	name := submit(t, m, "wait", order{1})
+	mustSee(t, seen, 1)
+	j, err := m.Amend(t.Context(), name, to(2))
+	if err != nil || string(j.Args) != `{"N":2}` {
+		t.Errorf("job %+v, %v", j, err)
+	}
+	mustSee(t, seen, 2)
+	stop()
+	if _, err := m.Amend(t.Context(), name, to(3)); err != nil {
+		t.Fatal(err)
+	}
+	next := o.manager(k)
+	o.run(next)
+	mustSee(t, seen, 3)
+	no := errors.New("it may not")
+	if _, err := next.Amend(t.Context(), name, func(droveway.Job) (any, error) { return order{9}, no }); !errors.Is(err, no) {
+		t.Errorf("a change that is refused: %v", err)
+	}
+	if _, err := next.Amend(t.Context(), name, to(9)); err != nil {
+		t.Fatal(err)
+	}
+	if j := ended(t, next, name, droveway.JobSucceeded); string(j.Args) != `{"N":9}` {
+		t.Errorf("it ended with %s", j.Args)
+	}
+	if _, err := next.Amend(t.Context(), name, to(1)); !droveway.Is(err, droveway.Conflict) {
+		t.Errorf("of a job that has ended: %v, want conflict", err)
+	}
+	if _, err := next.Amend(t.Context(), "ghost", to(1)); !droveway.Is(err, droveway.NotFound) {
+		t.Errorf("of no job: %v, want not found", err)
+	}
+}
+
+func mustSee(t *testing.T, seen <-chan int, want int) {
+	t.Helper()
+	select {
+	case n := <-seen:
+		if n != want {
+			t.Fatalf("the step sees %d, want %d", n, want)
+		}
+	case <-time.After(15 * time.Second):
+		t.Fatalf("the step never sees %d", want)
+	}
+}
