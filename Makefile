@@ -45,9 +45,12 @@ soak: setup build
 demo: setup build
 	bin/droveway lab demo --out out
 
-# Switch-first against pre-copy, by disk size: out/bench-move.{json,svg}. Root.
-bench-move: setup build
-	go run ./bench/move --out out
+# Moves and restarts beside virsh's and QEMU's own, by disk size:
+# out/bench-move.{json,svg}. BENCH_MOVE='--runs 1 --sizes 64'. Root, an hour.
+BENCH_MOVE ?=
+bench-move: build
+	scripts/setup --bench
+	go run ./bench/move --out out $(BENCH_MOVE)
 
 # Memory and latency of the idle roles: out/bench-idle.json. Root.
 bench-idle: setup build

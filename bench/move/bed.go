@@ -13,36 +13,25 @@ import (
 	"time"
 
 	"github.com/droveway/droveway"
-	"github.com/droveway/droveway/client"
-	"github.com/droveway/droveway/internal/lab"
-)
-
-// Where the guest and who watches it are on the machine network. All modes have
-// the same, one after the other.
-var (
-	guestAddress   = netip.MustParsePrefix("10.20.0.10/16")
-	witnessAddress = netip.MustParsePrefix("10.20.0.2/16")
+	"github.com/droveway/droveway/internal/lab/scene"
 )
 
 const (
-	guestMAC     = "52:54:00:0b:e0:01"
-	networkName  = "default"
 	memoryMiB    = 256
 	takeDownTime = time.Minute
 )
 
-// bed is what all trials share: a lab with two hosts, and between them the same
-// network for every mode.
+// bed is what all trials share: a scene with two hosts, which have the same
+// network for every mode, and the guests, which stay from one trial to the next.
 type bed struct {
-	lab      *lab.Lab
+	scene    *scene.Scene
 	dir      string // for disks that are not Droveway's, and for the lab
-	from, to site
-	client   netip.Addr // of the witness, in the network between hosts
-	api      *client.Client
+	hosts    []site
 	network  droveway.Network
 	images   *cache
-	imported map[int64]string // image in Droveway's library, by size
-	libvirt  *libvirt         // nil until a trial needs it
+	machines map[int64]*scene.Guest // Droveway's, by the size of the disk
+	plain    map[int64]*plain       // those of the others
+	libvirt  map[string]*daemon     // by host; nil until a trial needs it
 	setting  setting
 	log      *slog.Logger
 }
@@ -63,7 +52,7 @@ func setUp(ctx context.Context, o options, images *cache, log *slog.Logger) (*be
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the disks: %w", err)
 	}
-	b := &bed{dir: dir, images: images, imported: map[int64]string{}, log: log}
+	b := &bed{dir: dir, images: images, machines: map[int64]*scene.Guest{}, plain: map[int64]*plain{}, log: log}
 	if err := b.setUp(ctx, o); err != nil {
 		b.takeDown(ctx)
 		return nil, err
@@ -81,85 +70,68 @@ func (b *bed) setUp(ctx context.Context, o options) error {
 	}
 	load := loadAverage()
 	var err error
-	b.lab, err = lab.Up(ctx, lab.Config{Dir: b.labDir(), Hosts: 2, Binary: o.binary, Uplink: true, Log: b.log})
+	b.scene, err = scene.Open(ctx, scene.Config{Dir: filepath.Join(b.dir, "lab"), Hosts: 2, Binary: o.binary, Log: b.log})
 	if err != nil {
 		return err
 	}
-	access, err := client.LoadContext(b.lab.ContextFile())
-	if err != nil {
+	if b.network, err = b.scene.Network(ctx); err != nil {
 		return err
 	}
-	if b.api, err = client.New(access); err != nil {
-		return err
-	}
-	if err := b.findHosts(ctx, load); err != nil {
-		return err
-	}
-	if b.client, err = b.ownAddress(); err != nil {
-		return err
-	}
-	return b.joinNetwork(ctx)
+	return b.findHosts(ctx, load)
 }
 
-func (b *bed) labDir() string { return filepath.Join(b.dir, "lab") }
-
-// takeDown removes all of it.
+// takeDown removes all of it. Every process of every mode is in a namespace of
+// the lab, and ends with it.
 func (b *bed) takeDown(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeDownTime)
 	defer cancel()
-	if b.api != nil {
-		b.api.Close()
+	var err error
+	for _, g := range b.machines {
+		err = errors.Join(err, g.Close())
 	}
-	// Every process of every mode is in a namespace of the lab, and ends here.
-	err := errors.Join(lab.Down(ctx, b.labDir()), os.RemoveAll(b.dir))
-	if err != nil {
+	for _, g := range b.plain {
+		err = errors.Join(err, g.watch.Close())
+	}
+	if b.scene != nil {
+		err = errors.Join(err, b.scene.Close(ctx))
+	}
+	if err = errors.Join(err, os.RemoveAll(b.dir)); err != nil {
 		b.log.Error("the benchmark leaves something behind", "dir", b.dir, "error", err)
 	}
 }
 
 func (b *bed) findHosts(ctx context.Context, load float64) error {
-	hosts, err := b.api.Hosts(ctx)
-	if err != nil {
-		return err
-	}
-	sites := map[string]site{}
-	for _, h := range hosts {
-		address, err := netip.ParseAddr(h.Status.Address)
+	for _, name := range b.scene.Lab.Hosts() {
+		h, err := b.scene.API.Host(ctx, name)
 		if err != nil {
-			return fmt.Errorf("address of host %s: %w", h.Name, err)
+			return err
 		}
 		s := site{
-			name: h.Name, address: address, namespace: b.lab.HostNS(h.Name),
-			tls: filepath.Join(b.lab.Dir(h.Name), "identity", "tls"), dir: filepath.Join(b.dir, h.Name),
+			name: name, namespace: b.scene.Lab.HostNS(name), dir: filepath.Join(b.dir, name),
+			tls: filepath.Join(b.scene.Lab.Dir(name), "identity", "tls"),
+		}
+		if s.address, err = netip.ParseAddr(h.Status.Address); err != nil {
+			return fmt.Errorf("address of host %s: %w", name, err)
 		}
 		if err := os.MkdirAll(s.dir, 0o755); err != nil {
 			return fmt.Errorf("make a directory for the disks: %w", err)
 		}
-		sites[h.Name] = s
+		b.hosts = append(b.hosts, s)
 		b.setting = setting{
 			Time: time.Now().UTC().Truncate(time.Second), CPUs: runtime.NumCPU(), LoadBefore: load,
 			Accelerator: h.Status.Capabilities["accelerator"], QEMU: h.Status.Capabilities["qemu"],
 			MemoryMiB: memoryMiB, TLS: true,
 		}
 	}
-	names := b.lab.Hosts()
-	b.from, b.to = sites[names[0]], sites[names[1]]
 	return nil
 }
 
-// joinNetwork puts the witness on the network of the machines.
-func (b *bed) joinNetwork(ctx context.Context) error {
-	networks, err := b.api.Networks(ctx)
-	if err != nil {
-		return err
+// other is the host that is not the named one.
+func (b *bed) other(name string) site {
+	if b.hosts[0].name == name {
+		return b.hosts[1]
 	}
-	for _, n := range networks {
-		if n.Name == networkName {
-			b.network = n
-			return b.lab.JoinNetwork(ctx, n, witnessAddress)
-		}
-	}
-	return droveway.Errorf(droveway.NotFound, "the fleet has no network %q", networkName)
+	return b.hosts[0]
 }
 
 // loadAverage is how busy the machine was in the last minute; see proc(5).
@@ -175,19 +147,5 @@ func loadAverage() float64 {
 	return load
 }
 
-// path is a place for a file of one trial.
+// path is a place for a file on this host.
 func (s site) path(name string) string { return filepath.Join(s.dir, name) }
-
-// empty removes what a trial left among the disks.
-func (s site) empty() error {
-	files, err := os.ReadDir(s.dir)
-	if err != nil {
-		return fmt.Errorf("clear the disks of %s: %w", s.name, err)
-	}
-	for _, f := range files {
-		if err := os.Remove(s.path(f.Name())); err != nil {
-			return fmt.Errorf("clear the disks of %s: %w", s.name, err)
-		}
-	}
-	return nil
-}

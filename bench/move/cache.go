@@ -40,19 +40,19 @@ func (c *cache) has(mib int64) bool {
 	return err == nil && len(found) > 0
 }
 
-// room refuses sizes for which the disks have no room: a cached image of each,
-// a copy of each in the fleet's library, and the disks of one machine on both
-// hosts.
+// room refuses sizes for which the disks have no room: a cached image of each, a
+// guest of Droveway's and another of each, and one disk more, where a guest goes
+// or where an image is in the fleet's library.
 func (c *cache) room(sizes []int64, dir string) error {
 	const spare = 1024 // MiB
-	var cached, library int64
+	var cached, guests int64
 	for _, s := range sizes {
-		library += s
+		guests += 2 * s
 		if !c.has(s) {
 			cached += s
 		}
 	}
-	work := library + 2*slices.Max(sizes) + spare
+	work := guests + slices.Max(sizes) + spare
 	same, err := sameFileSystem(c.dir, dir)
 	if err != nil {
 		return err

@@ -6,54 +6,67 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/lab/check"
+	"github.com/droveway/droveway/internal/lab/scene"
 	"github.com/droveway/droveway/internal/network"
 )
 
 // domain moves by virsh migrate.
 type domain struct {
 	*bed
+	trial
 	flags          []string // beside those that every way of virsh has
+	guest          *plain
 	source, target *daemon
 	lifecycle      *listener
 }
 
-func (d *domain) boot(ctx context.Context, g guest) error {
-	l, err := d.ensureLibvirt(ctx)
+func (d *domain) boot(ctx context.Context) (disk string, err error) {
+	if err := d.ensureLibvirt(ctx); err != nil {
+		return "", err
+	}
+	if d.guest, err = d.plainGuest(ctx, d.DiskMiB); d.guest == nil {
+		return "", err
+	}
+	d.source, d.target = d.libvirt[d.guest.at.name], d.libvirt[d.guest.to.name]
 	if err != nil {
-		return err
+		return "", err
 	}
-	d.source, d.target = l.sites[d.from.name], l.sites[d.to.name]
-	if err := d.ensureNetwork(ctx); err != nil {
-		return err
+	if err := d.prepare(ctx, d.guest); err != nil {
+		return "", err
 	}
-	for _, s := range []site{d.from, d.to} {
-		if err := writeSeed(s.path("seed.iso"), g); err != nil {
-			return err
-		}
-	}
-	if err := copyDisk(g.image, d.from.path("disk.raw")); err != nil {
-		return err
-	}
-	// It has to be there before; who uses virsh makes it with a volume tool.
-	if err := blankDisk(d.to.path("disk.raw"), g.sizeMiB); err != nil {
-		return err
+	if err := d.define(ctx); err != nil {
+		return "", err
 	}
 	if d.lifecycle, err = d.target.listen(ctx); err != nil {
-		return err
+		return "", err
 	}
-	definition := d.from.path("domain.xml")
+	_, err = d.source.virsh(ctx, "start", plainName)
+	return d.guest.disk(d.guest.at), err
+}
+
+// define tells both hosts of the machine.
+func (d *domain) define(ctx context.Context) error {
+	definition := filepath.Join(d.dir, "domain.xml")
 	if err := os.WriteFile(definition, []byte(d.xml()), 0o644); err != nil {
 		return fmt.Errorf("define the domain: %w", err)
 	}
-	_, err = d.source.virsh(ctx, "create", definition)
-	return err
+	for _, host := range []*daemon{d.source, d.target} {
+		if _, err := host.virsh(ctx, "define", definition); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+func (d *domain) watch() *scene.Watch { return d.guest.watch }
 
 // xml is the machine as libvirt wants it, with the devices that Droveway gives
 // its own.
@@ -64,6 +77,7 @@ func (d *domain) xml() string {
 	}
 	return fmt.Sprintf(`<domain type='%s'>
   <name>%s</name>
+  <uuid>0d0e0a00-0000-4000-8000-0000000000be</uuid>
   <memory unit='KiB'>%d</memory>
   <vcpu>1</vcpu>
   <os><type arch='x86_64' machine='%s'>hvm</type></os>
@@ -74,11 +88,11 @@ func (d *domain) xml() string {
   <devices>
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw' discard='unmap' error_policy='stop' rerror_policy='stop'/>
-      <source file='%s/disk.raw'/><target dev='vda' bus='virtio'/><boot order='1'/>
+      <source file='%s'/><target dev='vda' bus='virtio'/><boot order='1'/>
     </disk>
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw'/>
-      <source file='%s/seed.iso'/><target dev='vdb' bus='virtio'/><readonly/>
+      <source file='%s/%s'/><target dev='vdb' bus='virtio'/><readonly/>
     </disk>
     <interface type='bridge'>
       <source bridge='%s'/><mac address='%s'/><model type='virtio'/>
@@ -89,14 +103,16 @@ func (d *domain) xml() string {
     <controller type='usb' model='none'/>
   </devices>
 </domain>
-`, kind, machineName, d.memoryKiB(), machineType, cpu, imagesDir, imagesDir, network.BridgeName(d.network.VNI), guestMAC, imagesDir)
+`, kind, plainName, d.memoryKiB(), machineType, cpu, d.guest.disk(site{dir: imagesDir}), imagesDir, seedFile,
+		network.BridgeName(d.network.VNI), plainMAC, imagesDir)
 }
 
 func (d *domain) move(ctx context.Context) (moved, error) {
-	var m moved
+	m := moved{sync: none()}
+	to := d.guest.to
 	args := []string{
-		"migrate", "--live", "--copy-storage-all", "--tls", "--tls-destination", d.to.name,
-		"--migrateuri", "tcp://" + d.to.address.String(), "--domain", machineName, "--desturi", d.target.uri(),
+		"migrate", "--live", "--copy-storage-all", "--tls", "--tls-destination", to.name,
+		"--migrateuri", "tcp://" + to.address.String(), "--domain", plainName, "--desturi", d.target.uri(),
 	}
 	if _, err := d.source.virsh(ctx, append(args, d.flags...)...); err != nil {
 		return m, err
@@ -105,7 +121,7 @@ func (d *domain) move(ctx context.Context) (moved, error) {
 	if m.running, err = resumed(d.lifecycle.end()); err != nil {
 		return m, err
 	}
-	info, err := d.target.virsh(ctx, "domjobinfo", machineName, "--completed")
+	info, err := d.target.virsh(ctx, "domjobinfo", plainName, "--completed")
 	if err != nil {
 		return m, err
 	}
@@ -113,26 +129,28 @@ func (d *domain) move(ctx context.Context) (moved, error) {
 	return m, err
 }
 
-func (d *domain) halt(ctx context.Context) (string, error) {
-	_, err := d.target.virsh(ctx, "destroy", machineName)
-	return d.to.path("disk.raw"), err
+func (d *domain) check(ctx context.Context) (check.Result, error) {
+	d.lifecycle.end()
+	if _, err := d.target.virsh(ctx, "destroy", plainName); err != nil {
+		return check.Result{}, err
+	}
+	return d.guest.check(ctx)
 }
 
-func (d *domain) clear(ctx context.Context) error {
+func (d *domain) forget(ctx context.Context) (err error) {
 	if d.lifecycle != nil {
 		d.lifecycle.end()
 	}
-	var failed error
+	if d.guest == nil {
+		return nil
+	}
 	for _, host := range []*daemon{d.source, d.target} {
-		if host == nil {
-			continue
-		}
-		_, err := host.virsh(ctx, "destroy", machineName)
-		if err != nil && !strings.Contains(err.Error(), "failed to get domain") {
-			failed = errors.Join(failed, err)
+		_, failed := host.virsh(ctx, "destroy", plainName)
+		if failed != nil && !strings.Contains(failed.Error(), "failed to get domain") && !strings.Contains(failed.Error(), "domain is not running") {
+			err = errors.Join(err, failed)
 		}
 	}
-	return errors.Join(failed, d.from.empty(), d.to.empty())
+	return errors.Join(err, d.bed.forget(d.guest))
 }
 
 // listener is a virsh that notes the events of its host.
@@ -160,7 +178,7 @@ func (l *listener) end() string {
 }
 
 // resumedLine is what virsh event prints when a guest that came runs.
-var resumedLine = regexp.MustCompile(`(?m)^([0-9-]+ [0-9:.]+\+0000): event 'lifecycle' for domain '?` + machineName + `'?: Resumed`)
+var resumedLine = regexp.MustCompile(`(?m)^([0-9-]+ [0-9:.]+\+0000): event 'lifecycle' for domain '?` + plainName + `'?: Resumed`)
 
 // resumed finds when the guest ran, by the clock of this machine.
 func resumed(told string) (time.Time, error) {
@@ -174,11 +192,11 @@ func resumed(told string) (time.Time, error) {
 var downtimeLine = regexp.MustCompile(`(?m)^Total downtime:\s+(\d+)\s+ms`)
 
 // totalDowntime finds QEMU's own figure in what virsh domjobinfo prints.
-func totalDowntime(info string) (time.Duration, error) {
+func totalDowntime(info string) (figure, error) {
 	found := downtimeLine.FindStringSubmatch(info)
 	if found == nil {
 		return 0, droveway.Errorf(droveway.Internal, "virsh domjobinfo tells no downtime: %q", info)
 	}
 	n, err := strconv.ParseInt(found[1], 10, 64)
-	return time.Duration(n) * time.Millisecond, err
+	return figure(n), err
 }

@@ -13,14 +13,9 @@ import (
 	"github.com/droveway/droveway"
 )
 
-// libvirt is a libvirtd on each host of the lab. Each has directories of its own
-// where the machine's would be, and a name and number of its own, or they would
+// daemon is the libvirtd of a host of the lab. Each has directories of its own
+// where the machine's would be, and a name and number of its own, or two would
 // take each other for one host.
-type libvirt struct {
-	bed   *bed
-	sites map[string]*daemon // by host
-}
-
 type daemon struct {
 	site  site
 	dir   string // what it sees as its directories, and its socket
@@ -34,25 +29,25 @@ var libvirtDirs = map[string]string{
 
 const daemonTime = 30 * time.Second
 
-// ensureLibvirt starts both, the first time.
-func (b *bed) ensureLibvirt(ctx context.Context) (*libvirt, error) {
+// ensureLibvirt starts one on each host, the first time.
+func (b *bed) ensureLibvirt(ctx context.Context) error {
 	if b.libvirt != nil {
-		return b.libvirt, nil
+		return nil
 	}
-	l := &libvirt{bed: b, sites: map[string]*daemon{}}
-	for i, s := range []site{b.from, b.to} {
-		d, err := l.start(ctx, s, i)
+	daemons := map[string]*daemon{}
+	for i, s := range b.hosts {
+		d, err := b.startLibvirt(ctx, s, i)
 		if err != nil {
-			return nil, fmt.Errorf("libvirtd on %s: %w", s.name, err)
+			return fmt.Errorf("libvirtd on %s: %w", s.name, err)
 		}
-		l.sites[s.name] = d
+		daemons[s.name] = d
 	}
-	b.libvirt = l
-	return l, nil
+	b.libvirt = daemons
+	return nil
 }
 
-func (l *libvirt) start(ctx context.Context, s site, number int) (*daemon, error) {
-	d := &daemon{site: s, dir: filepath.Join(l.bed.dir, "v"+fmt.Sprint(number)), ended: make(chan struct{})}
+func (b *bed) startLibvirt(ctx context.Context, s site, number int) (*daemon, error) {
+	d := &daemon{site: s, dir: filepath.Join(b.dir, "v"+fmt.Sprint(number)), ended: make(chan struct{})}
 	if err := d.configure(number); err != nil {
 		return nil, err
 	}
@@ -62,7 +57,7 @@ func (l *libvirt) start(ctx context.Context, s site, number int) (*daemon, error
 	}
 	defer log.Close()
 	// Its life is that of the lab, not that of the trial.
-	cmd := l.bed.lab.Command(context.WithoutCancel(ctx), s.namespace, "unshare", "--mount", "--uts", "sh", "-ec", d.script())
+	cmd := b.scene.Lab.Command(context.WithoutCancel(ctx), s.namespace, "unshare", "--mount", "--uts", "sh", "-ec", d.script())
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// mode is a way to move a running guest and its disk.
+// mode is a way to bring a running guest and its disk to another host.
 type mode string
 
 const (
@@ -22,9 +22,29 @@ const (
 	// virshSync has the guest's writes wait for both copies besides
 	// (--copy-storage-synchronous-writes).
 	virshSync mode = "virsh-sync-writes"
+	// quickRestart is droveway machine restart: the guest boots at its new
+	// place, and its disk follows.
+	quickRestart mode = "restart"
+	// copyRestart is what an operator does: stop the guest, copy its disk, start
+	// it at its new place.
+	copyRestart mode = "stop-copy-start"
 )
 
-var allModes = []mode{switchFirst, preCopy, virshCopy, virshSync}
+var (
+	allModes     = []mode{switchFirst, preCopy, virshCopy, virshSync, quickRestart, copyRestart}
+	libvirtModes = []mode{virshCopy, virshSync, copyRestart}
+)
+
+// restarts tells whether the guest boots anew on the way.
+func (m mode) restarts() bool { return m == quickRestart || m == copyRestart }
+
+// possibleModes are those for which the programs are there.
+func possibleModes() []mode {
+	if libvirtInstalled() {
+		return allModes
+	}
+	return slices.DeleteFunc(slices.Clone(allModes), func(m mode) bool { return slices.Contains(libvirtModes, m) })
+}
 
 func parseModes(s string) (modes []mode, err error) {
 	for part := range strings.SplitSeq(s, ",") {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/lab/check"
+	"github.com/droveway/droveway/internal/lab/scene"
 )
 
 // Where the target listens.
@@ -22,65 +24,53 @@ const (
 //	disk to the target, in the background ─▶ memory ─▶ the copy ends ─▶ the guest runs on the target
 type pair struct {
 	*bed
-	guest          guest
+	trial
+	guest          *plain
 	source, target *vm
 }
 
-func (p *pair) boot(ctx context.Context, g guest) error {
-	p.guest = g
-	if err := p.ensureNetwork(ctx); err != nil {
-		return err
+func (p *pair) boot(ctx context.Context) (disk string, err error) {
+	if p.guest, err = p.plainGuest(ctx, p.DiskMiB); err != nil {
+		return "", err
 	}
-	for _, s := range []site{p.from, p.to} {
-		if err := writeSeed(s.path("seed.iso"), g); err != nil {
-			return err
-		}
+	if err := p.prepare(ctx, p.guest); err != nil {
+		return "", err
 	}
-	if err := copyDisk(g.image, p.from.path("disk.raw")); err != nil {
-		return err
-	}
-	var err error
-	p.source, err = p.startVM(ctx, p.from, false)
-	return err
+	p.source, err = p.startVM(ctx, p.guest, p.guest.at, false)
+	return p.guest.disk(p.guest.at), err
 }
+
+func (p *pair) watch() *scene.Watch { return p.guest.watch }
 
 func (p *pair) move(ctx context.Context) (moved, error) {
 	var m moved
-	if err := p.prepare(ctx); err != nil {
+	if err := p.await(ctx); err != nil {
 		return m, fmt.Errorf("prepare the target: %w", err)
 	}
 	begun := time.Now()
 	if err := p.mirror(ctx); err != nil {
 		return m, fmt.Errorf("copy the disk: %w", err)
 	}
-	sync := time.Since(begun)
+	m.sync = ms(time.Since(begun))
 	if err := p.memory(ctx); err != nil {
 		return m, fmt.Errorf("send the memory: %w", err)
 	}
 	if err := p.switchOver(ctx); err != nil {
 		return m, fmt.Errorf("switch over: %w", err)
 	}
-	m.running, m.sync = time.Now(), &sync
-	var err error
-	if m.downtime, err = p.source.downtime(ctx); err != nil {
-		return m, err
-	}
-	err = p.source.stop(ctx)
-	p.source = nil
-	return m, err
+	m.running = time.Now()
+	i, err := p.source.migrationInfo(ctx)
+	m.downtime = figure(i.Downtime)
+	return m, errors.Join(err, p.source.stop(ctx))
 }
 
-// prepare starts the target, which serves its blank disk and waits for memory.
-func (p *pair) prepare(ctx context.Context) error {
-	if err := blankDisk(p.to.path("disk.raw"), p.guest.sizeMiB); err != nil {
-		return err
-	}
-	var err error
-	if p.target, err = p.startVM(ctx, p.to, true); err != nil {
+// await starts the target, which serves its blank disk and waits for memory.
+func (p *pair) await(ctx context.Context) (err error) {
+	if p.target, err = p.startVM(ctx, p.guest, p.guest.to, true); err != nil {
 		return err
 	}
 	return p.target.each(ctx, []command{
-		{"nbd-server-start", members{"addr": members{"type": "inet", "data": members{"host": p.to.address.String(), "port": diskPort}}, "tls-creds": credentials}},
+		{"nbd-server-start", members{"addr": members{"type": "inet", "data": members{"host": p.guest.to.address.String(), "port": diskPort}}, "tls-creds": credentials}},
 		{"block-export-add", members{"type": "nbd", "id": "export0", "node-name": diskNode, "name": diskNode, "writable": true}},
 		{"migrate-set-capabilities", capabilities("events", "return-path", "late-block-activate")},
 		{"migrate-set-parameters", members{"tls-creds": credentials}},
@@ -95,7 +85,7 @@ func (p *pair) mirror(ctx context.Context) error {
 	err := p.source.each(ctx, []command{
 		{"blockdev-add", members{
 			"driver": "nbd", "node-name": "target", "server": p.target.at(diskPort), "export": diskNode, "discard": "unmap",
-			"tls-creds": credentials, "tls-hostname": p.to.name,
+			"tls-creds": credentials, "tls-hostname": p.guest.to.name,
 		}},
 		{"blockdev-mirror", members{"job-id": mirrorJob, "device": diskNode, "target": "target", "sync": "full"}},
 	})
@@ -109,7 +99,7 @@ func (p *pair) mirror(ctx context.Context) error {
 func (p *pair) memory(ctx context.Context) error {
 	err := p.source.each(ctx, []command{
 		{"migrate-set-capabilities", capabilities("events", "return-path", "pause-before-switchover")},
-		{"migrate-set-parameters", members{"tls-creds": credentials, "tls-hostname": p.to.name, "max-bandwidth": unlimited}},
+		{"migrate-set-parameters", members{"tls-creds": credentials, "tls-hostname": p.guest.to.name, "max-bandwidth": unlimited}},
 		{"migrate", members{"uri": "tcp:" + p.target.hostPort(memoryPort)}},
 	})
 	if err != nil {
@@ -142,21 +132,23 @@ func (p *pair) switchOver(ctx context.Context) error {
 	return p.target.each(ctx, []command{{"nbd-server-stop", nil}, {"cont", nil}})
 }
 
-func (p *pair) halt(ctx context.Context) (string, error) {
-	err := p.target.stop(ctx)
-	p.target = nil
-	return p.to.path("disk.raw"), err
+func (p *pair) check(ctx context.Context) (check.Result, error) {
+	if err := p.target.stop(ctx); err != nil {
+		return check.Result{}, err
+	}
+	return p.guest.check(ctx)
 }
 
-func (p *pair) clear(ctx context.Context) error {
-	var err error
+func (p *pair) forget(ctx context.Context) (err error) {
 	for _, v := range []*vm{p.source, p.target} {
 		if v != nil {
 			err = errors.Join(err, v.stop(ctx))
 		}
 	}
-	p.source, p.target = nil, nil
-	return errors.Join(err, p.from.empty(), p.to.empty())
+	if p.guest == nil {
+		return err
+	}
+	return errors.Join(err, p.bed.forget(p.guest))
 }
 
 // command is one for a monitor.
@@ -208,11 +200,6 @@ type migrationInfo struct {
 func (v *vm) migrationInfo(ctx context.Context) (i migrationInfo, err error) {
 	err = v.monitor.Execute(ctx, "query-migrate", nil, &i)
 	return i, err
-}
-
-func (v *vm) downtime(ctx context.Context) (time.Duration, error) {
-	i, err := v.migrationInfo(ctx)
-	return time.Duration(i.Downtime) * time.Millisecond, err
 }
 
 // settled waits until the target has taken in the memory.

@@ -5,57 +5,120 @@ import (
 	"slices"
 )
 
-// Colours that people with any kind of colour vision tell apart (Okabe and Ito).
-var colours = map[mode]string{
-	switchFirst: "#0072b2",
-	preCopy:     "#d55e00",
-	virshCopy:   "#e69f00",
-	virshSync:   "#cc79a7",
+// Roles of the modes: the ways of one program have one colour.
+const (
+	ours         role = "ours"
+	byQEMU       role = "qemu"
+	byVirsh      role = "virsh"
+	byVirshWaits role = "virsh-waits"
+)
+
+// look is how a mode is drawn.
+type look struct {
+	role role
+	name string
 }
 
-var titles = map[mode]string{
-	switchFirst: "Droveway: switch first",
-	preCopy:     "QEMU pre-copy",
-	virshCopy:   "virsh --copy-storage-all",
-	virshSync:   "virsh … synchronous writes",
+var looks = map[mode]look{
+	switchFirst:  {ours, "Droveway"},
+	preCopy:      {byQEMU, "QEMU pre-copy"},
+	virshCopy:    {byVirsh, "virsh migrate"},
+	virshSync:    {byVirshWaits, "virsh, sync writes"},
+	quickRestart: {ours, "Droveway"},
+	copyRestart:  {byVirsh, "stop, copy, start"},
 }
 
-// picture draws the report: on the left when the machine runs at its new place,
-// on the right what its client notices.
+// panel is one of the picture's three.
+type panel struct {
+	title, note string
+	restarts    bool
+	scale       func([]figure) scale
+	of          func(figures) figure
+}
+
+var panels = []panel{
+	{"Move: until it runs on the new host", "from the request, log scale", false, logScale, func(f figures) figure { return f.RequestToRunning }},
+	{"Move: client's longest gap at the switch", "in the 3 s around it", false, linearScale, func(f figures) figure { return f.SwitchGap }},
+	{"Restart on another host: downtime", "last write before to first after, log scale", true, logScale, func(f figures) figure { return f.Downtime }},
+}
+
+// picture draws the report: a title that says what came out, and a panel for
+// each question.
 func picture(r report) []byte {
-	c := newCanvas(980, 470)
-	c.text(30, 34, "start", 18, "bold", ink, "Moving a running machine with a filled local disk")
-	c.text(30, 54, "start", 12, "", faint, subtitle(r))
-	sizes := sizesOf(r.Rows)
-	left := axes{x: 84, y: 140, width: 370, height: 274, sizes: sizes}
-	right := axes{x: 566, y: 140, width: 370, height: 274, sizes: sizes}
-	running := func(k result) float64 { return k.RequestToRunning }
-	gap := func(k result) float64 { return k.ClientGap }
-	left.vertical = logScale(figures(r.Results, running))
-	right.vertical = linearScale(figures(r.Results, gap))
-	left.frame(c, "Until it runs on the target (log scale)")
-	right.frame(c, "Longest wait of a client, in the whole move")
-	left.plot(c, r, running, func(k row) float64 { return k.RequestToRunning })
-	right.plot(c, r, gap, func(k row) float64 { return k.ClientGap })
-	legend(c, r)
+	const width, pitch = 1244, 410
+	c := newCanvas(width, 452)
+	first, second := finding(r)
+	c.text(24, 36, "start", 19, "bold", ink, first)
+	c.text(24, 60, "start", 14, "normal", ink, second)
+	for i, p := range panels {
+		a := axes{x: 76 + float64(i)*pitch, y: 128, width: 168, height: 238, scale: p.scale(p.values(r.Results))}
+		for _, size := range sizesOf(r.Rows) {
+			if slices.ContainsFunc(p.modes(r), func(m mode) bool { _, ok := r.row(size, m); return ok }) {
+				a.sizes = append(a.sizes, size)
+			}
+		}
+		a.frame(c, p)
+		if len(a.sizes) > 0 {
+			a.plot(c, r, p)
+		}
+	}
+	c.text(24, 436, "start", 12, "normal", faint, subtitle(r))
 	return c.done()
+}
+
+// finding says what came out, in one line and another.
+func finding(r report) (first, second string) {
+	first = "Moving a running machine with a filled local disk"
+	sizes := sizesOf(r.Rows)
+	if len(sizes) == 0 {
+		return first, ""
+	}
+	size := sizes[len(sizes)-1]
+	ours, ok := r.row(size, switchFirst)
+	for _, m := range []mode{virshCopy, preCopy} {
+		if theirs, there := r.row(size, m); ok && there {
+			first = fmt.Sprintf("%s disk: the machine runs on its new host %s × sooner with Droveway than with %s",
+				sizeText(size), factorText(theirs.RequestToRunning/ours.RequestToRunning), looks[m].name)
+			break
+		}
+	}
+	quick, ok := r.row(size, quickRestart)
+	byHand, there := r.row(size, copyRestart)
+	if ok && there {
+		second = fmt.Sprintf("Restarted on another host it is away for %s instead of %s. ", msText(quick.Downtime), msText(byHand.Downtime))
+	}
+	return first, second + lossText(r)
+}
+
+func factorText(f figure) string {
+	if f < 10 {
+		return fmt.Sprintf("%.1f", f)
+	}
+	return fmt.Sprintf("%.0f", f)
+}
+
+func lossText(r report) string {
+	var lost, all uint64
+	for _, k := range r.Rows {
+		lost, all = lost+k.Lost, all+k.Acknowledged
+	}
+	if lost == 0 {
+		return "No acknowledged write was lost."
+	}
+	return fmt.Sprintf("%d of %d acknowledged writes were lost.", lost, all)
 }
 
 func subtitle(r report) string {
 	tls := "in the clear"
 	if r.Setting.TLS {
-		tls = "encrypted with TLS"
+		tls = "all with TLS"
 	}
 	runs := 1
 	for _, k := range r.Rows {
 		runs = max(runs, k.Runs)
 	}
-	of := "1 run"
-	if runs > 1 {
-		of = fmt.Sprintf("median, best and worst of %d runs", runs)
-	}
-	return fmt.Sprintf("%d MiB of memory, the guest writes all the time, %s; %d CPUs, QEMU %s (%s); %s",
-		r.Setting.MemoryMiB, tls, r.Setting.CPUs, r.Setting.QEMU, r.Setting.Accelerator, of)
+	return fmt.Sprintf("Medians, and the single runs as dots (up to %d). The guest writes all the time; %d MiB of memory, disk filled, %s; %d CPUs, QEMU %s (%s).",
+		runs, r.Setting.MemoryMiB, tls, r.Setting.CPUs, r.Setting.QEMU, r.Setting.Accelerator)
 }
 
 func sizesOf(rows []row) (sizes []int64) {
@@ -66,29 +129,21 @@ func sizesOf(rows []row) (sizes []int64) {
 	return slices.Compact(sizes)
 }
 
-func figures(results []result, figure func(result) float64) (values []float64) {
-	for _, k := range results {
-		values = append(values, figure(k))
-	}
-	return values
-}
-
-func modesOf(rows []row) (modes []mode) {
+// modes are those of the panel that were measured.
+func (p panel) modes(r report) (modes []mode) {
 	for _, m := range allModes {
-		if slices.ContainsFunc(rows, func(k row) bool { return k.Mode == m }) {
+		if m.restarts() == p.restarts && slices.ContainsFunc(r.Rows, func(k row) bool { return k.Mode == m }) {
 			modes = append(modes, m)
 		}
 	}
 	return modes
 }
 
-// legend names the lines in one row, for both panels.
-func legend(c *canvas, r report) {
-	x := 30.0
-	for _, m := range modesOf(r.Rows) {
-		c.line(x, 84, x+26, 84, colours[m], 3)
-		c.dot(x+13, 84, 4.5, colours[m])
-		c.text(x+34, 88, "start", 13, "bold", colours[m], titles[m])
-		x += 60 + 7.6*float64(len(titles[m]))
+func (p panel) values(results []result) (values []figure) {
+	for _, r := range results {
+		if r.Mode.restarts() == p.restarts {
+			values = append(values, p.of(r.figures))
+		}
 	}
+	return values
 }

@@ -1,114 +1,88 @@
 package main
 
 import (
-	"math"
+	"cmp"
 	"slices"
 )
 
-// axes is one panel: a disk's size to the right, a time upwards.
+// axes is one panel's plot: a disk's size to the right, a time upwards.
 type axes struct {
 	x, y, width, height float64 // of the frame, from its upper left corner
 	sizes               []int64 // MiB, ascending
-	vertical            scale
+	scale               scale
 }
 
-// at is where a size stands: by its logarithm, with some room at both sides.
+// at is where a size stands: all sizes at the same distance.
 func (a axes) at(size int64) float64 {
-	const margin = 0.1
-	first, last := math.Log(float64(a.sizes[0])), math.Log(float64(a.sizes[len(a.sizes)-1]))
-	part := 0.5
-	if last > first {
-		part = margin + (1-2.5*margin)*(math.Log(float64(size))-first)/(last-first)
-	}
-	return a.x + part*a.width
+	i := slices.Index(a.sizes, size)
+	return a.x + a.width*(float64(i)+0.5)/float64(len(a.sizes))
 }
 
-func (a axes) level(ms float64) float64 {
-	return a.y + a.height*(1-a.vertical.part(ms))
-}
+func (a axes) level(ms figure) float64 { return a.y + a.height*(1-a.scale.part(ms)) }
 
 // frame draws the grid with its numbers.
-func (a axes) frame(c *canvas, title string) {
-	c.text(a.x, a.y-20, "start", 14, "bold", ink, title)
-	for _, ms := range a.vertical.ticks {
+func (a axes) frame(c *canvas, p panel) {
+	const left = 52 // of the frame: room for the numbers
+	c.text(a.x-left, a.y-34, "start", 14, "bold", ink, p.title)
+	c.text(a.x-left, a.y-17, "start", 12, "normal", faint, p.note)
+	for _, ms := range a.scale.ticks {
 		y := a.level(ms)
 		c.line(a.x, y, a.x+a.width, y, grid, 1)
-		c.text(a.x-9, y+4, "end", 12, "", faint, tickText(ms))
+		c.text(a.x-9, y+4, "end", 12, "normal", faint, tickText(ms))
 	}
 	for _, size := range a.sizes {
-		c.text(a.at(size), a.y+a.height+21, "middle", 12, "", faint, sizeText(size))
+		c.text(a.at(size), a.y+a.height+20, "middle", 12, "normal", faint, sizeText(size))
 	}
-	c.text(a.x+a.width/2, a.y+a.height+43, "middle", 12, "", faint, "size of the disk, all of it filled")
+	c.text(a.x+a.width/2, a.y+a.height+38, "middle", 12, "normal", faint, "disk, all of it filled")
 }
 
-// plot draws a line for each mode, through the medians, with a bar from the best
-// run to the worst. The modes stand a little apart, so that no bar hides another.
-func (a axes) plot(c *canvas, r report, each func(result) float64, middle func(row) float64) {
-	const apart = 5
-	modes := modesOf(r.Rows)
-	half := float64(len(modes)-1) / 2 * apart
+// plot draws for each mode a line through its medians, its single runs beside
+// it, and its name at the end. Droveway's comes last, on top.
+func (a axes) plot(c *canvas, r report, p panel) {
+	const apart = 7 // so that no mode's runs hide another's
+	modes := p.modes(r)
+	half := float64(len(modes)-1) / 2
 	var labels []label
-	for i, m := range modes {
-		shift := float64(i)*apart - half
+	for i, m := range slices.Backward(modes) {
+		shift := (float64(i) - half) * apart
 		var path []point
-		var texts []string
+		var last figure
 		for _, size := range a.sizes {
 			k, ok := r.row(size, m)
 			if !ok {
 				continue
 			}
-			p := point{a.at(size) + shift, a.level(middle(k))}
-			path, texts = append(path, p), append(texts, msText(middle(k)))
-			if values := figures(alike(r.Results, size, m), each); len(values) > 1 {
-				c.line(p.x, a.level(slices.Min(values)), p.x, a.level(slices.Max(values)), colours[m], 1.5)
+			last = p.of(k.figures)
+			path = append(path, point{a.at(size) + shift, a.level(last)})
+			for _, one := range alike(r.Results, size, m) {
+				c.speck(point{a.at(size) + shift, a.level(p.of(one.figures))}, looks[m].role)
 			}
 		}
-		c.path(path, colours[m], 2.5)
-		for i, p := range path {
-			c.dot(p.x, p.y, 4.5, colours[m])
-			at := beside(path, i)
-			labels = append(labels, label{point{math.Round(at.x - shift + half), at.y}, colours[m], texts[i]})
+		c.path(path, looks[m].role, 2.5)
+		for _, p := range path {
+			c.dot(p, looks[m].role)
 		}
+		labels = append(labels, label{path[len(path)-1].y + 4, looks[m], msText(last)})
 	}
 	for _, l := range spread(labels) {
-		c.label(l)
+		c.text(a.x+a.width+6, l.y, "start", 12, "bold", l.role, l.name+" "+l.value)
 	}
 }
 
-// beside is a place for the label of a point: to the right, and on the side of
-// the line that the line does not turn to.
-func beside(path []point, i int) point {
-	p := point{path[i].x + 9, path[i].y - 5}
-	if i+1 < len(path) && path[i+1].y < path[i].y {
-		p.y = path[i].y + 14
-	}
-	return p
-}
-
-// label is a number beside its point.
+// label stands at the end of a line.
 type label struct {
-	point
-	colour, text string
+	y float64
+	look
+	value string
 }
 
-const labelHeight = 15
+const labelHeight = 16
 
-// spread moves labels of one column apart, from the lowest upwards, so that all
-// can be read.
+// spread moves labels apart, from the lowest upwards, so that all can be read.
 func spread(labels []label) []label {
-	slices.SortStableFunc(labels, func(a, b label) int {
-		switch {
-		case a.x != b.x:
-			return int(math.Copysign(1, a.x-b.x))
-		case a.y != b.y:
-			return int(math.Copysign(1, b.y-a.y))
-		}
-		return 0
-	})
+	slices.SortFunc(labels, func(a, b label) int { return cmp.Compare(b.y, a.y) })
 	for i := 1; i < len(labels); i++ {
-		if below := labels[i-1]; below.x == labels[i].x {
-			labels[i].y = min(labels[i].y, below.y-labelHeight)
-		}
+		labels[i].y = min(labels[i].y, labels[i-1].y-labelHeight)
 	}
 	return labels
 }

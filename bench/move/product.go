@@ -2,138 +2,140 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
+	"github.com/droveway/droveway/internal/lab/check"
+	"github.com/droveway/droveway/internal/lab/scene"
+	"github.com/droveway/droveway/internal/lab/workload"
 )
 
-const (
-	machineName = "bench"
-	diskName    = "root"
-	// switchover is the step of a move after which the guest runs on the target.
-	switchover = "switchover"
-)
+// switchover is the step of a move after which the guest runs on the target.
+const switchover = "switchover"
 
-// product moves as any user does: by the API.
-type product struct{ *bed }
-
-func (p *product) boot(ctx context.Context, g guest) error {
-	image, err := p.upload(ctx, g)
-	if err != nil {
-		return err
-	}
-	spec := droveway.MachineSpec{
-		CPUs: 1, MemoryMiB: memoryMiB, Running: true, UserData: g.userData,
-		Disks: []droveway.Disk{{Name: diskName, Image: image, Format: droveway.Raw}},
-		NICs:  []droveway.NIC{{Network: p.network.Name, MAC: guestMAC, Address: guestAddress.Addr()}},
-	}
-	// Placed by a wish that holds for the first start only: the rest is a move.
-	if err := p.onlyHost(ctx, p.from.name); err != nil {
-		return err
-	}
-	job, err := p.api.CreateMachine(ctx, client.MachineRequest{Name: machineName, Spec: spec}, "")
-	if err != nil {
-		return err
-	}
-	if _, err := p.wait(ctx, job); err != nil {
-		return err
-	}
-	return p.onlyHost(ctx, "")
+// product moves and restarts as any user does: by the API.
+type product struct {
+	*bed
+	trial
+	guest *scene.Guest
+	from  string
 }
 
-// upload puts the image into the library, once for all trials of its size.
-func (p *product) upload(ctx context.Context, g guest) (string, error) {
-	if name, ok := p.imported[g.sizeMiB]; ok {
-		return name, nil
+func (p *product) boot(ctx context.Context) (disk string, err error) {
+	if g, ok := p.machines[p.DiskMiB]; ok {
+		p.guest, err = g, p.start(ctx, g)
+	} else {
+		p.guest, err = p.create(ctx)
 	}
-	f, err := os.Open(g.image)
 	if err != nil {
-		return "", fmt.Errorf("read image: %w", err)
-	}
-	defer f.Close()
-	name := fmt.Sprintf("tiny-%d", g.sizeMiB)
-	if _, err := p.api.ImportImage(ctx, name, f, g.sizeMiB<<20); err != nil {
 		return "", err
 	}
-	p.imported[g.sizeMiB] = name
-	return name, nil
+	p.from, err = p.guest.Host(ctx)
+	root := p.guest.Disks[0]
+	return p.scene.Volume(p.from, p.guest.Name, root.Name, root.Format), err
 }
 
-// onlyHost lets new machines go to one host alone; empty: to all.
-func (p *product) onlyHost(ctx context.Context, name string) error {
-	for _, s := range []site{p.from, p.to} {
-		cordoned := name != "" && s.name != name
-		if _, err := p.api.PatchHost(ctx, s.name, client.HostPatch{Cordoned: &cordoned}); err != nil {
-			return err
-		}
+func (p *product) start(ctx context.Context, g *scene.Guest) error {
+	j, err := p.scene.API.StartMachine(ctx, g.Name, "")
+	if _, err := p.scene.Must(ctx, j, err); err != nil {
+		return err
 	}
-	return nil
+	return g.AskAgain(ctx)
 }
+
+// create makes the machine of a size. Its image is in the library only as long
+// as that takes, for the sake of room.
+func (p *product) create(ctx context.Context) (*scene.Guest, error) {
+	path, err := p.images.get(ctx, p.DiskMiB)
+	if err != nil {
+		return nil, err
+	}
+	name := p.name()
+	if err := p.scene.Import(ctx, name, path); err != nil {
+		return nil, err
+	}
+	g, err := p.scene.Start(ctx, scene.GuestConfig{
+		Name: name, MemoryMiB: memoryMiB, Image: name, Host: p.hosts[0].name, Work: workload.Config{DelayMS: betweenRecords},
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.machines[p.DiskMiB] = g
+	return g, p.scene.API.RemoveImage(ctx, name)
+}
+
+func (p *product) name() string { return fmt.Sprintf("bench-%d", p.DiskMiB) }
+
+func (p *product) watch() *scene.Watch { return p.guest.Watch }
 
 func (p *product) move(ctx context.Context) (moved, error) {
-	var m moved
-	job, err := p.api.MoveMachine(ctx, machineName, client.MoveRequest{To: p.to.name}, "")
-	if err != nil {
-		return m, err
+	if p.Mode == quickRestart {
+		return p.restart(ctx)
 	}
-	job, err = p.api.WatchJob(ctx, job.Name, func(j droveway.Job) {
-		if m.running.IsZero() && slices.Contains(j.Done, switchover) {
-			m.running = time.Now()
+	to := p.other(p.from).name
+	j, err := p.guest.Move(ctx, to)
+	if err != nil {
+		return moved{}, err
+	}
+	var running time.Time
+	j, err = p.scene.Wait(ctx, j, func(j droveway.Job) {
+		if running.IsZero() && slices.Contains(j.Done, switchover) {
+			running = time.Now()
 		}
 	})
 	if err != nil {
-		return m, err
-	}
-	if err := succeeded(job); err != nil {
-		return m, err
+		return moved{}, err
 	}
 	var r client.MoveResult
-	if err := client.Decode(job.Result, &r); err != nil {
-		return m, err
+	if err := client.Decode(j.Result, &r); err != nil {
+		return moved{}, err
 	}
-	if !r.Equal || r.Live != p.to.name || m.running.IsZero() {
-		return m, droveway.Errorf(droveway.Internal, "the move ended without a proof, or elsewhere: %s", job.Result)
-	}
-	sync := time.Duration(r.Sync) * time.Millisecond
-	m.downtime, m.sync = time.Duration(r.Downtime)*time.Millisecond, &sync
-	return m, nil
+	m := moved{running: running, downtime: milliseconds(r.Downtime), sync: milliseconds(r.Sync)}
+	return m, arrived(j, r, to)
 }
 
-func (p *product) halt(ctx context.Context) (string, error) {
-	job, err := p.api.StopMachine(ctx, machineName, client.StopRequest{}, "")
-	if err == nil {
-		_, err = p.wait(ctx, job)
+func (p *product) restart(ctx context.Context) (moved, error) {
+	to := p.other(p.from).name
+	j, err := p.scene.API.RestartMachine(ctx, p.guest.Name, client.RestartRequest{To: to, Mode: "reboot"}, "")
+	if j, err = p.scene.Must(ctx, j, err); err != nil {
+		return moved{}, err
 	}
-	return filepath.Join(p.lab.Dir(p.to.name), "volumes", droveway.VolumeName(machineName, diskName)+".raw"), err
+	var r client.RestartResult
+	if err := client.Decode(j.Result, &r); err != nil {
+		return moved{}, err
+	}
+	return moved{downtime: none(), sync: milliseconds(r.Sync)}, arrived(j, r.MoveResult, to)
 }
 
-func (p *product) clear(ctx context.Context) error {
-	job, err := p.api.RemoveMachine(ctx, machineName, "")
-	if droveway.Is(err, droveway.NotFound) {
+// arrived is an error unless the machine is where it should be, with a disk that
+// was proved equal.
+func arrived(j droveway.Job, r client.MoveResult, to string) error {
+	if j.State == droveway.JobSucceeded && r.Equal && r.Live == to {
 		return nil
 	}
-	if err == nil {
-		_, err = p.wait(ctx, job)
+	return droveway.Errorf(droveway.Internal, "job %s ended %s in step %s, without a proof or elsewhere: %s %s", j.Name, j.State, j.Step, j.Error, j.Result)
+}
+
+func milliseconds(n int64) figure { return figure(n) }
+
+func (p *product) check(ctx context.Context) (check.Result, error) { return p.guest.Check(ctx) }
+
+func (p *product) forget(ctx context.Context) error {
+	var err error
+	if g, ok := p.machines[p.DiskMiB]; ok {
+		delete(p.machines, p.DiskMiB)
+		err = g.Close()
+	}
+	j, failed := p.scene.API.RemoveMachine(ctx, p.name(), "")
+	if _, failed = p.scene.Must(ctx, j, failed); !droveway.Is(failed, droveway.NotFound) {
+		err = errors.Join(err, failed)
+	}
+	if failed := p.scene.API.RemoveImage(ctx, p.name()); !droveway.Is(failed, droveway.NotFound) {
+		err = errors.Join(err, failed)
 	}
 	return err
-}
-
-func (p *product) wait(ctx context.Context, j droveway.Job) (droveway.Job, error) {
-	j, err := p.api.WatchJob(ctx, j.Name, func(droveway.Job) {})
-	if err != nil {
-		return j, err
-	}
-	return j, succeeded(j)
-}
-
-func succeeded(j droveway.Job) error {
-	if j.State != droveway.JobSucceeded {
-		return droveway.Errorf(droveway.Internal, "job %s ended %s in step %s: %s", j.Name, j.State, j.Step, j.Error)
-	}
-	return nil
 }

@@ -9,42 +9,60 @@ import (
 	"time"
 )
 
-// result is one move as it was measured from outside. Times are in
-// milliseconds where the name does not say otherwise.
-type result struct {
-	trial
-	Filled           bool     `json:"filled"` // no block of the disk is empty
-	RequestToRunning float64  `json:"request_to_running_ms"`
-	RequestToDone    float64  `json:"request_to_done_ms"`   // until the source is not needed any more
-	ClientGap        float64  `json:"client_gap_ms"`        // longest wait for an answer, from request to done
-	ClientGapSwitch  float64  `json:"client_gap_switch_ms"` // longest one around the moment of the switch
-	QEMUDowntime     float64  `json:"qemu_downtime_ms"`     // QEMU's own figure
-	Sync             *float64 `json:"sync_s"`               // how long the disk took; null: not told apart
-	Acknowledged     uint64   `json:"acknowledged"`         // records that the guest called durable
-	Lost             uint64   `json:"lost"`                 // of these, not on the target's disk
-	Wrong            uint64   `json:"wrong"`                // what the guest read back and found changed
-	SessionKept      bool     `json:"tcp_session_kept"`     // the client had one connection all the time
+// figures are what is measured of a move from outside; null where a mode has no
+// such thing, or does not tell.
+type figures struct {
+	RequestToRunning figure `json:"request_to_running_ms"`
+	RequestToDone    figure `json:"request_to_done_ms"` // until the source is not needed any more
+	ClientGap        figure `json:"client_gap_ms"`      // longest wait for an answer, from request to done
+	SwitchGap        figure `json:"switch_gap_ms"`      // longest one around the moment of the switch
+	WaitP50          figure `json:"client_wait_p50_ms"` // of all waits for an answer, from request to done
+	WaitP99          figure `json:"client_wait_p99_ms"`
+	Downtime         figure `json:"downtime_ms"`      // of a restart: from the last durable record before to the first after it
+	QEMUDowntime     figure `json:"qemu_downtime_ms"` // QEMU's own figure
+	Sync             figure `json:"sync_s"`           // how long the disk took
+	SyncRate         figure `json:"sync_mib_per_s"`
+	WritesBefore     figure `json:"writes_per_s_before"` // records that the guest wrote and flushed, before the request
+	WritesDuring     figure `json:"writes_per_s_during"` // the same from request to done
 }
 
-// row is what the runs of one size and mode have in common: medians, and of the
-// losses the sum.
+// all is for what is done with every figure alike.
+func (f *figures) all() []*figure {
+	return []*figure{
+		&f.RequestToRunning, &f.RequestToDone, &f.ClientGap, &f.SwitchGap, &f.WaitP50, &f.WaitP99,
+		&f.Downtime, &f.QEMUDowntime, &f.Sync, &f.SyncRate, &f.WritesBefore, &f.WritesDuring,
+	}
+}
+
+// proof is what became of the guest's records and of its client's connection.
+type proof struct {
+	Acknowledged uint64 `json:"acknowledged"`     // records that the guest called durable
+	Lost         uint64 `json:"lost"`             // of these, not on the target's disk
+	Wrong        uint64 `json:"wrong"`            // what the guest read back and found changed
+	SessionKept  bool   `json:"tcp_session_kept"` // the client had one connection all the time
+}
+
+// result is one trial.
+type result struct {
+	trial
+	Filled bool `json:"filled"` // no block of the disk is empty
+	figures
+	proof
+}
+
+// row is what the runs of one size and mode have in common: medians, of the gaps
+// also what the worst of a hundred would be, and of the losses the sum.
 type row struct {
-	DiskMiB            int64    `json:"disk_mib"`
-	Filled             bool     `json:"filled"`
-	Mode               mode     `json:"mode"`
-	Runs               int      `json:"runs"`
-	RequestToRunning   float64  `json:"request_to_running_ms"`
-	RequestToDone      float64  `json:"request_to_done_ms"`
-	ClientGap          float64  `json:"client_gap_ms"`
-	ClientGapP99       float64  `json:"client_gap_p99_ms"` // over the runs
-	ClientGapSwitch    float64  `json:"client_gap_switch_ms"`
-	ClientGapSwitchP99 float64  `json:"client_gap_switch_p99_ms"`
-	QEMUDowntime       float64  `json:"qemu_downtime_ms"`
-	Sync               *float64 `json:"sync_s"`
-	Acknowledged       uint64   `json:"acknowledged"`
-	Lost               uint64   `json:"lost"`
-	Wrong              uint64   `json:"wrong"`
-	SessionKept        bool     `json:"tcp_session_kept"` // in every run
+	DiskMiB int64 `json:"disk_mib"`
+	Filled  bool  `json:"filled"`
+	Mode    mode  `json:"mode"`
+	Runs    int   `json:"runs"`
+	figures
+	ClientGapP50 figure `json:"client_gap_p50_ms"` // over the runs
+	ClientGapP99 figure `json:"client_gap_p99_ms"`
+	SwitchGapP50 figure `json:"switch_gap_p50_ms"`
+	SwitchGapP99 figure `json:"switch_gap_p99_ms"`
+	proof               // SessionKept: in every run
 }
 
 // leftOut is a trial that was not made.
@@ -102,45 +120,30 @@ func alike(results []result, size int64, m mode) (some []result) {
 }
 
 func summary(some []result) row {
-	of := func(q float64, figure func(result) float64) float64 {
-		values := make([]float64, len(some))
-		for i, r := range some {
-			values[i] = figure(r)
-		}
-		return tenths(quantile(values, q))
+	k := row{DiskMiB: some[0].DiskMiB, Filled: some[0].Filled, Mode: some[0].Mode, Runs: len(some)}
+	for i, f := range k.all() {
+		*f = median(each(some, func(r result) figure { return *r.all()[i] })).rounded()
 	}
-	gap := func(r result) float64 { return r.ClientGap }
-	atSwitch := func(r result) float64 { return r.ClientGapSwitch }
-	sum := row{
-		DiskMiB: some[0].DiskMiB, Filled: some[0].Filled, Mode: some[0].Mode, Runs: len(some),
-		RequestToRunning: of(0.5, func(r result) float64 { return r.RequestToRunning }),
-		RequestToDone:    of(0.5, func(r result) float64 { return r.RequestToDone }),
-		ClientGap:        of(0.5, gap), ClientGapP99: of(0.99, gap),
-		ClientGapSwitch: of(0.5, atSwitch), ClientGapSwitchP99: of(0.99, atSwitch),
-		QEMUDowntime: of(0.5, func(r result) float64 { return r.QEMUDowntime }),
-		Sync:         medianSync(some), SessionKept: true,
-	}
+	client := each(some, func(r result) figure { return r.ClientGap })
+	atSwitch := each(some, func(r result) figure { return r.SwitchGap })
+	k.ClientGapP50, k.ClientGapP99 = k.ClientGap, quantile(client, 0.99).rounded()
+	k.SwitchGapP50, k.SwitchGapP99 = k.SwitchGap, quantile(atSwitch, 0.99).rounded()
+	k.SessionKept = true
 	for _, r := range some {
-		sum.Acknowledged += r.Acknowledged
-		sum.Lost += r.Lost
-		sum.Wrong += r.Wrong
-		sum.SessionKept = sum.SessionKept && r.SessionKept
+		k.Acknowledged += r.Acknowledged
+		k.Lost += r.Lost
+		k.Wrong += r.Wrong
+		k.SessionKept = k.SessionKept && r.SessionKept
 	}
-	return sum
+	return k
 }
 
-func medianSync(some []result) *float64 {
-	var values []float64
-	for _, r := range some {
-		if r.Sync != nil {
-			values = append(values, *r.Sync)
-		}
+func each(results []result, f func(result) figure) []figure {
+	values := make([]figure, len(results))
+	for i, r := range results {
+		values[i] = f(r)
 	}
-	if len(values) == 0 {
-		return nil
-	}
-	m := median(values)
-	return &m
+	return values
 }
 
 func (r report) row(size int64, m mode) (row, bool) {

@@ -6,55 +6,54 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/lab/check"
+	"github.com/droveway/droveway/internal/lab/scene"
 )
 
-// guest is the machine of a trial, the same in every mode.
-type guest struct {
-	image    string // path of the disk to begin with
-	sizeMiB  int64
-	userData string
-}
-
-// method is one way to move a guest, for one trial.
+// method is one way to bring a guest to the other host, for one trial.
 type method interface {
-	// boot starts the guest on the first host, with a disk of its own.
-	boot(ctx context.Context, g guest) error
-	// move brings it to the second host. It returns when the first is not
-	// needed any more.
+	// boot starts the guest where the last trial left it, and gives the path of
+	// its disk there.
+	boot(ctx context.Context) (disk string, err error)
+	// watch is who watches the guest, once it was booted.
+	watch() *scene.Watch
+	// move brings it to the other host. It returns when the first is not needed
+	// any more.
 	move(ctx context.Context) (moved, error)
-	// halt ends the guest on the second host and gives the path of its disk.
-	halt(ctx context.Context) (disk string, err error)
-	// clear removes what there is, whatever happened before.
-	clear(ctx context.Context) error
+	// check ends the guest and holds its disk against what was noted.
+	check(ctx context.Context) (check.Result, error)
+	// forget removes the guest, whatever happened before: the next trial makes
+	// it anew.
+	forget(ctx context.Context) error
 }
 
 // moved is what only a method itself can know of its move.
 type moved struct {
-	running  time.Time      // when the guest ran on the second host
-	downtime time.Duration  // QEMU's own figure
-	sync     *time.Duration // how long the disk took; nil: not told apart
+	running  time.Time // when the guest ran on the second host; zero: it booted there
+	downtime figure    // QEMU's own, ms
+	sync     figure    // how long the disk took, ms; none: not told apart
 }
 
 func (b *bed) method(t trial) method {
 	switch t.Mode {
-	case switchFirst:
-		return &product{bed: b}
+	case switchFirst, quickRestart:
+		return &product{bed: b, trial: t}
 	case preCopy:
-		return &pair{bed: b}
+		return &pair{bed: b, trial: t}
 	case virshCopy:
-		return &domain{bed: b}
+		return &domain{bed: b, trial: t}
 	case virshSync:
-		return &domain{bed: b, flags: []string{"--copy-storage-synchronous-writes"}}
+		return &domain{bed: b, trial: t, flags: []string{"--copy-storage-synchronous-writes"}}
+	case copyRestart:
+		return &operator{domain{bed: b, trial: t}}
 	}
 	panic("unknown mode " + t.Mode) // parseModes lets none through
 }
 
 // What a trial may take: more than any that goes well.
 const (
-	trialTime      = 3 * time.Minute
-	trialTimeOfMiB = 150 * time.Millisecond
+	trialTime      = 2 * time.Minute
+	trialTimeOfMiB = 50 * time.Millisecond
 	clearTime      = time.Minute
 )
 
@@ -62,60 +61,66 @@ const (
 func (b *bed) trial(ctx context.Context, t trial) (r result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, trialTime+time.Duration(t.DiskMiB)*trialTimeOfMiB)
 	defer cancel()
-	image, err := b.images.get(ctx, t.DiskMiB)
-	if err != nil {
-		return r, err
-	}
-	w, err := b.watch(ctx)
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, w.end()) }()
 	m := b.method(t)
 	defer func() {
+		if err == nil && r.Lost+r.Wrong == 0 {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
 		defer cancel()
-		err = errors.Join(err, m.clear(ctx))
+		err = errors.Join(err, m.forget(ctx))
 	}()
-	if err := m.boot(ctx, guest{image: image, sizeMiB: t.DiskMiB, userData: w.userData}); err != nil {
+	disk, err := m.boot(ctx)
+	if err != nil {
 		return r, fmt.Errorf("start the guest: %w", err)
+	}
+	w := newWitness(ctx, m.watch())
+	defer w.end()
+	if err := chill(disk); err != nil {
+		return r, err
 	}
 	if err := w.steady(ctx); err != nil {
 		return r, err
 	}
-	return measure(ctx, t, m, w)
+	if r, err = measure(ctx, t, m, w); err != nil {
+		return r, err
+	}
+	found, err := m.check(ctx)
+	if err != nil {
+		return r, fmt.Errorf("look at the disk: %w", err)
+	}
+	r.Acknowledged, r.Lost, r.Wrong = found.Acknowledged-w.before.durable, found.Lost, w.wrong()
+	return r, nil
 }
 
 // measure makes the move and takes the figures.
 func measure(ctx context.Context, t trial, m method, w *witness) (result, error) {
 	r := result{trial: t, Filled: true}
+	r.Downtime, r.SyncRate = none(), none()
 	begun := time.Now()
 	how, err := m.move(ctx)
 	if err != nil {
-		return r, fmt.Errorf("move: %w", err)
+		return r, fmt.Errorf("%s: %w", t.Mode, err)
 	}
 	done := time.Now()
+	if t.Mode.restarts() {
+		away, back, err := w.bootedAgain(ctx)
+		if err != nil {
+			return r, err
+		}
+		how.running, r.Downtime = back, ms(back.Sub(away))
+		if done.Before(back) {
+			done = back
+		}
+	}
 	if err := w.goesOn(ctx, how.running); err != nil {
 		return r, err
 	}
 	r.RequestToRunning, r.RequestToDone = ms(how.running.Sub(begun)), ms(done.Sub(begun))
-	r.QEMUDowntime = ms(how.downtime)
-	if how.sync != nil {
-		seconds := tenths(ms(*how.sync)) / 1000
-		r.Sync = &seconds
+	r.QEMUDowntime, r.Sync = how.downtime, how.sync/1000
+	if r.Sync > 0 {
+		r.SyncRate = (figure(t.DiskMiB) / r.Sync).rounded()
 	}
-	w.gaps(&r, begun, how.running, done)
-	disk, err := m.halt(ctx)
-	if err != nil {
-		return r, fmt.Errorf("stop the guest: %w", err)
-	}
-	noted := w.observer.Summary()
-	found, err := check.Tiny(ctx, disk, droveway.Raw, noted)
-	if err != nil {
-		return r, err
-	}
-	r.Acknowledged, r.Lost, r.Wrong = found.Acknowledged, found.Lost, noted.Wrong()
+	w.figures(&r, begun, how.running, done)
 	return r, nil
 }
-
-func ms(d time.Duration) float64 { return tenths(float64(d) / float64(time.Millisecond)) }

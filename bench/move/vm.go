@@ -21,7 +21,6 @@ const (
 	diskNode    = "disk0"
 	credentials = "tls0"
 	monitorTime = 10 * time.Second
-	stopTime    = 10 * time.Second
 )
 
 // vm is a QEMU of our own, with the devices that Droveway gives its machines.
@@ -34,7 +33,7 @@ type vm struct {
 }
 
 // startVM starts QEMU on a host; one that is incoming waits for memory.
-func (b *bed) startVM(ctx context.Context, s site, incoming bool) (*vm, error) {
+func (b *bed) startVM(ctx context.Context, g *plain, s site, incoming bool) (*vm, error) {
 	tap, err := b.tap(ctx, s, "bench0")
 	if err != nil {
 		return nil, err
@@ -50,7 +49,7 @@ func (b *bed) startVM(ctx context.Context, s site, incoming bool) (*vm, error) {
 		return nil, fmt.Errorf("log of QEMU: %w", err)
 	}
 	defer log.Close()
-	v.cmd = b.lab.Command(context.WithoutCancel(ctx), s.namespace, qemuBinary, b.arguments(v, incoming)...)
+	v.cmd = b.scene.Lab.Command(context.WithoutCancel(ctx), s.namespace, qemuBinary, b.arguments(v, g.disk(s), incoming)...)
 	v.cmd.Stdout, v.cmd.Stderr, v.cmd.ExtraFiles = log, log, []*os.File{tap}
 	if err := v.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start QEMU: %w", err)
@@ -66,24 +65,24 @@ func (b *bed) startVM(ctx context.Context, s site, incoming bool) (*vm, error) {
 }
 
 // arguments is QEMU's command line: the devices and places of Droveway's driver.
-func (b *bed) arguments(v *vm, incoming bool) []string {
+func (b *bed) arguments(v *vm, disk string, incoming bool) []string {
 	endpoint := "client"
 	if incoming {
 		endpoint = "server"
 	}
 	args := []string{
-		"-name", machineName, "-machine", machineType + ",graphics=off,accel=" + b.setting.Accelerator, "-cpu", b.cpu(), "-smp", "1",
+		"-name", plainName, "-machine", machineType + ",graphics=off,accel=" + b.setting.Accelerator, "-cpu", b.cpu(), "-smp", "1",
 		"-m", strconv.FormatInt(b.memoryKiB(), 10) + "k",
 		"-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-rtc", "base=utc",
 		"-serial", "file:" + v.site.path("console.log"), "-qmp", "unix:" + v.site.path("qmp") + ",server=on,wait=off",
 		"-object", option(members{"qom-type": "tls-creds-x509", "id": credentials, "dir": v.site.tls, "endpoint": endpoint, "verify-peer": true}),
 		"-object", "rng-builtin,id=entropy", "-device", "virtio-rng-pci,bus=pcie.0,addr=0x1d,rng=entropy",
-		"-blockdev", option(fileNode(diskNode, v.site.path("disk.raw"), false)),
+		"-blockdev", option(fileNode(diskNode, disk, false)),
 		"-device", "virtio-blk-pci,id=vd0,bootindex=0,bus=pcie.0,addr=0x4,werror=stop,rerror=stop,drive=" + diskNode,
-		"-blockdev", option(fileNode("seed", v.site.path("seed.iso"), true)),
+		"-blockdev", option(fileNode("seed", v.site.path(seedFile), true)),
 		"-device", "virtio-blk-pci,id=vd1,bus=pcie.0,addr=0x1c,drive=seed",
 		"-netdev", "tap,id=net0,fd=3", // the first of ExtraFiles
-		"-device", "virtio-net-pci,id=nic0,bus=pcie.0,addr=0x14,romfile=,netdev=net0,mac=" + guestMAC,
+		"-device", "virtio-net-pci,id=nic0,bus=pcie.0,addr=0x14,romfile=,netdev=net0,mac=" + plainMAC,
 	}
 	if incoming {
 		args = append(args, "-S", "-incoming", "defer")

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -120,6 +121,9 @@ func (l *Lab) Hosts() []string {
 	}
 	return names
 }
+
+// ClientAddress is where the client is in the network between hosts.
+func (l *Lab) ClientAddress() netip.Addr { return clientMember.Address }
 
 // ContextFile is what the command line needs to reach the server.
 func (l *Lab) ContextFile() string { return l.plan.path("context.json") }

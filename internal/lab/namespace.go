@@ -20,6 +20,10 @@ const namespaceDir = "/run/netns"
 
 func namespacePath(name string) string { return filepath.Join(namespaceDir, name) }
 
+// Inside runs f on a thread that is in a namespace of the lab. Sockets that f
+// opens stay there; goroutines that f starts do not.
+func (l *Lab) Inside(namespace string, f func() error) error { return inside(namespace, f) }
+
 // inside runs f on a thread that is in the namespace. Sockets that f opens stay
 // there; goroutines that f starts do not.
 func inside(namespace string, f func() error) error {

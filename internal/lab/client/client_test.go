@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +87,11 @@ func TestLongestGapIsSeen(t *testing.T) {
 		}
 		if r := c.Between(start, start.Add(900*time.Millisecond)); r.LongestGap > Interval {
 			t.Errorf("before the gap: %+v", r)
+		}
+		waits := c.Waits(start, time.Now())
+		long := slices.DeleteFunc(slices.Clone(waits), func(d time.Duration) bool { return d <= Interval })
+		if len(waits) < 190 || len(long) != 1 || long[0] < 690*time.Millisecond {
+			t.Errorf("%d waits, of which %v are long: want about 200 and one of 700 ms", len(waits), long)
 		}
 	})
 }

@@ -47,6 +47,17 @@ func (c *Client) Between(from, to time.Time) Result {
 	return r
 }
 
+// Waits gives the times from one answer to the next in a span of time.
+func (c *Client) Waits(from, to time.Time) (waits []time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first, _ := slices.BinarySearchFunc(c.answers, from, time.Time.Compare)
+	for i := first + 1; i < len(c.answers) && !c.answers[i].After(to); i++ {
+		waits = append(waits, c.answers[i].Sub(c.answers[i-1]))
+	}
+	return waits
+}
+
 func (r *Result) gap(from, to time.Time) {
 	if gap := to.Sub(from); gap > r.LongestGap {
 		r.LongestGap, r.GapBegan = gap, from

@@ -3,34 +3,25 @@ package scene
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
 	"github.com/droveway/droveway/internal/lab/check"
-	watcher "github.com/droveway/droveway/internal/lab/client"
 	"github.com/droveway/droveway/internal/lab/observer"
 	"github.com/droveway/droveway/internal/lab/workload"
 )
 
 // Guest is a machine of a scene, with those who watch it.
 type Guest struct {
-	Name     string
-	Disks    []droveway.Disk
-	Observer *observer.Observer
-	Client   *watcher.Client
-
-	scene *Scene
-	end   context.CancelFunc
-	done  chan error
+	*Watch
+	Disks []droveway.Disk
 }
 
 // GuestConfig says what machine to make.
 type GuestConfig struct {
 	Name      string
 	MemoryMiB int64
+	Image     string          // of the root disk; empty: that of Open
 	SizeMiB   int64           // of the root disk; 0: of the image
 	Format    droveway.Format // of the root disk; empty: raw
 	More      []droveway.Disk
@@ -38,36 +29,20 @@ type GuestConfig struct {
 	Work      workload.Config
 }
 
-const (
-	dialTime  = time.Second
-	lookEvery = 20 * time.Millisecond
-	rootDisk  = "root"
-)
+const rootDisk = "root"
 
 // Start makes a machine, starts it, and watches it from before its first
 // instruction.
 func (s *Scene) Start(ctx context.Context, c GuestConfig) (*Guest, error) {
-	g, err := s.watch(&c)
+	w, err := s.Watch(c.Name)
 	if err != nil {
 		return nil, err
 	}
+	c.Work.Observer = w.Address()
+	g := &Guest{Watch: w}
 	if err := g.create(ctx, c); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
-	return g, nil
-}
-
-// watch sets the observer up.
-func (s *Scene) watch(c *GuestConfig) (*Guest, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	ln, err := s.Lab.Listen(ctx, s.Lab.ClientNS(), "tcp", net.JoinHostPort(clientPrefix.Addr().String(), "0"))
-	if err != nil {
-		cancel()
-		return nil, fmt.Errorf("listen for guest %s: %w", c.Name, err)
-	}
-	c.Work.Observer = ln.Addr().String()
-	g := &Guest{Name: c.Name, Observer: observer.New(nil, s.log), scene: s, end: cancel, done: make(chan error, 1)}
-	go func() { g.done <- g.Observer.Run(ctx, ln) }()
 	return g, nil
 }
 
@@ -79,7 +54,10 @@ func (g *Guest) create(ctx context.Context, c GuestConfig) error {
 	if c.Format == "" {
 		c.Format = droveway.Raw
 	}
-	g.Disks = append([]droveway.Disk{{Name: rootDisk, Image: ImageName, SizeMiB: c.SizeMiB, Format: c.Format}}, c.More...)
+	if c.Image == "" {
+		c.Image = ImageName
+	}
+	g.Disks = append([]droveway.Disk{{Name: rootDisk, Image: c.Image, SizeMiB: c.SizeMiB, Format: c.Format}}, c.More...)
 	spec := droveway.MachineSpec{CPUs: 1, MemoryMiB: c.MemoryMiB, Running: true, Disks: g.Disks, UserData: user, NICs: []droveway.NIC{{Network: NetworkName}}}
 	release, err := g.scene.only(ctx, c.Host)
 	if err != nil {
@@ -92,7 +70,17 @@ func (g *Guest) create(ctx context.Context, c GuestConfig) error {
 	if err := release(); err != nil {
 		return err
 	}
-	return g.ask(ctx)
+	return g.AskAgain(ctx)
+}
+
+// AskAgain sets a client up for the machine, instead of the one before.
+func (g *Guest) AskAgain(ctx context.Context) error {
+	m, err := g.scene.API.Machine(ctx, g.Name)
+	if err != nil {
+		return err
+	}
+	g.Ask(m.Spec.NICs[0].Address)
+	return nil
 }
 
 // only lets new machines go to one host alone, until the function it returns is
@@ -113,53 +101,6 @@ func (s *Scene) only(ctx context.Context, host string) (func() error, error) {
 		return nil
 	}
 	return func() error { return cordon(false) }, cordon(true)
-}
-
-// ask sets the client up.
-func (g *Guest) ask(ctx context.Context) error {
-	m, err := g.scene.API.Machine(ctx, g.Name)
-	if err != nil {
-		return err
-	}
-	address := net.JoinHostPort(m.Spec.NICs[0].Address.String(), watcher.EchoPort)
-	g.Client = watcher.New(func(ctx context.Context) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, dialTime)
-		defer cancel()
-		return g.scene.Lab.Dial(ctx, g.scene.Lab.ClientNS(), "tcp", address)
-	})
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = g.Client.Run(ctx) // it notes its errors itself
-	}()
-	end := g.end
-	g.end = func() { cancel(); <-done; end() }
-	return nil
-}
-
-// Close ends the watch; the machine stays.
-func (g *Guest) Close() error {
-	g.end()
-	return <-g.done
-}
-
-// Works waits until the guest has acknowledged n more records and its client is
-// answered now: after a boot it has to notice first that its connection is dead.
-func (g *Guest) Works(ctx context.Context, n uint64) error {
-	have, asked := g.Observer.Summary().Acknowledged(), time.Now()
-	_, err := g.Observer.Wait(ctx, func(s observer.Summary) bool { return s.Acknowledged() >= have+n })
-	for err == nil && g.Client.Between(asked, time.Now()).Answers == 0 {
-		select {
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-time.After(lookEvery):
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("guest %s does not work: %s: %w", g.Name, g.Observer.Summary(), err)
-	}
-	return nil
 }
 
 // Host is where the machine is.

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// ImageName is the image that Open imports.
+	// ImageName is the image that Open imports, if it is given one.
 	ImageName = "guest"
 	// NetworkName is the network that all machines are on.
 	NetworkName = "default"
@@ -33,7 +33,7 @@ type Config struct {
 	Binary   string // the droveway binary
 	Hosts    int
 	LinkRate int64  // bits a second
-	Image    string // path of a raw disk with the guest program in it
+	Image    string // path of a raw disk with the guest program in it; empty: Import later
 	Uplink   bool
 	DiskMiB  int64 // of a disk of its own for each host; 0: none
 	Log      *slog.Logger
@@ -75,17 +75,21 @@ func (s *Scene) open(ctx context.Context, image string) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.network(ctx)
+	n, err := s.Network(ctx)
 	if err != nil {
 		return err
 	}
 	if err := s.Lab.JoinNetwork(ctx, n, clientPrefix); err != nil {
 		return fmt.Errorf("join network %s: %w", n.Name, err)
 	}
-	return s.load(ctx, image)
+	if image == "" {
+		return nil
+	}
+	return s.Import(ctx, ImageName, image)
 }
 
-func (s *Scene) network(ctx context.Context) (droveway.Network, error) {
+// Network is the network that all machines are on.
+func (s *Scene) Network(ctx context.Context) (droveway.Network, error) {
 	all, err := s.API.Networks(ctx)
 	for _, n := range all {
 		if n.Name == NetworkName {
@@ -95,8 +99,9 @@ func (s *Scene) network(ctx context.Context) (droveway.Network, error) {
 	return droveway.Network{}, errors.Join(err, droveway.Errorf(droveway.NotFound, "the fleet has no network %s", NetworkName))
 }
 
-func (s *Scene) load(ctx context.Context, image string) error {
-	f, err := os.Open(image)
+// Import puts a raw disk into the fleet's library.
+func (s *Scene) Import(ctx context.Context, name, path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("read image: %w", err)
 	}
@@ -105,7 +110,7 @@ func (s *Scene) load(ctx context.Context, image string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.API.ImportImage(ctx, ImageName, f, info.Size())
+	_, err = s.API.ImportImage(ctx, name, f, info.Size())
 	return err
 }
 
