@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +27,7 @@ type ProbeConfig struct {
 	Name   string        // empty: that of the machine
 	Site   string        // empty: default
 	Source string        // of connections; empty: the best that works
+	Ahead  time.Duration // in trials: report as if the machine's clock were so far ahead
 	Own    bool          // watch the network namespace that the probe is in, and no other
 	Active bool          // may connections of patterns be opened
 	OptOut []emit.Target // never toward these
@@ -62,7 +64,7 @@ func runProbe(ctx context.Context, cfg ProbeConfig) error {
 	host := id.Bus.Name
 	p, err := probe.New(probe.Config{
 		Host: host, Dir: cfg.Data, Sender: sender{conn, host}, Log: cfg.Log,
-		Source: cfg.Source, Own: cfg.Own, Patterns: cfg.Active, OptOut: cfg.OptOut,
+		Source: cfg.Source, Ahead: cfg.Ahead, Own: cfg.Own, Patterns: cfg.Active, OptOut: cfg.OptOut,
 	})
 	if err != nil {
 		return err
@@ -135,6 +137,7 @@ func probeCommand() *cobra.Command {
 	f.StringVar(&cfg.Name, "name", "", "name in the fleet (default: that of the machine)")
 	f.StringVar(&cfg.Site, "site", "", "`site` in which private addresses mean something, given at the join (default: default)")
 	f.StringVar(&cfg.Source, "source", "", "`source` of connections (default: the best that works)")
+	f.DurationVar(&cfg.Ahead, "clock-ahead", 0, "in trials: report as if the machine's clock were `so-far` ahead")
 	f.BoolVar(&cfg.Own, "own-namespace", false, "watch the network namespace that the probe is in, and no other: not the containers")
 	f.StringSliceVar(&optOut, "opt-out", nil, "`target` that this probe sends no pattern to, whatever the policy says: 192.0.2.0/24 or 192.0.2.1:443")
 	f.BoolVar(&cfg.Active, "active", false, "emit patterns where the policy of the fleet allows it")

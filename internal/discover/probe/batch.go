@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/droveway/droveway/internal/discover"
+	"github.com/droveway/droveway/internal/discover/probe/emit"
 )
 
 // What one report holds: so much that it stays below discover.MaxReport whatever
@@ -31,13 +32,20 @@ type batch struct {
 	source      func() string
 	ledger      *ledger
 	directory   *directory
+	clock       clock
 	seq         uint64
 	last        time.Time
 
 	mu        sync.Mutex
 	addresses []netip.Addr
-	emitted   []discover.Emission
+	emitted   []emitted
 	lost      uint64
+}
+
+// emitted is a connection of a pattern as the emitter saw it.
+type emitted struct {
+	discover.Emission
+	claim emit.Claim
 }
 
 // locate takes the addresses of the host.
@@ -48,14 +56,14 @@ func (b *batch) locate(all []netip.Addr) {
 }
 
 // emit takes a connection of a pattern.
-func (b *batch) emit(e discover.Emission) {
+func (b *batch) emit(e discover.Emission, c emit.Claim) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.emitted) >= maxEmissions {
 		b.lost++
 		return
 	}
-	b.emitted = append(b.emitted, e)
+	b.emitted = append(b.emitted, emitted{e, c})
 }
 
 // lose counts events that were lost elsewhere.
@@ -84,7 +92,10 @@ func (b *batch) next(now time.Time) (encoded, bool, error) {
 	b.mu.Lock()
 	r.Addresses = b.addresses[:min(len(b.addresses), batchAddresses)]
 	n := min(len(b.emitted), batchEmissions)
-	r.Emitted, b.emitted = b.emitted[:n:n], b.emitted[n:]
+	for _, e := range b.emitted[:n] {
+		r.Emitted = append(r.Emitted, b.ledger.measured(e.Emission, e.claim))
+	}
+	b.emitted = b.emitted[n:]
 	r.Lost += b.lost
 	b.lost = 0
 	b.mu.Unlock()
@@ -94,6 +105,7 @@ func (b *batch) next(now time.Time) (encoded, bool, error) {
 	b.last = now
 	b.seq++
 	r.Seq = b.seq
+	b.clock.tell(&r)
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false) // it would make texts longer than they may be

@@ -8,6 +8,7 @@ import (
 
 	"github.com/droveway/droveway/internal/discover"
 	"github.com/droveway/droveway/internal/discover/probe/capture"
+	"github.com/droveway/droveway/internal/discover/probe/emit"
 )
 
 // The bounds of a ledger.
@@ -33,7 +34,7 @@ type ledger struct {
 	ended    map[tuple]bool // since the survey began that is under way; nil: none is
 	pending  []*entry
 	contacts map[netip.AddrPort]time.Time
-	claims   map[claim]time.Time
+	claims   map[emit.Claim]*claimed
 	services *services
 	lost     uint64
 	unowned  int // opened since the last survey without a process
@@ -53,11 +54,10 @@ type socketKey struct {
 	socket    uint64
 }
 
-// claim names a connection of a pattern before it has a source address.
-type claim struct {
-	namespace uint32
-	port      uint16
-	to        netip.AddrPort
+// claimed is what sources told of a connection of a pattern.
+type claimed struct {
+	at             time.Time // when it was claimed
+	opened, closed time.Time
 }
 
 type entry struct {
@@ -72,7 +72,7 @@ type entry struct {
 func newLedger(s *services) *ledger {
 	return &ledger{
 		open: map[tuple]*entry{}, sockets: map[socketKey]*entry{},
-		contacts: map[netip.AddrPort]time.Time{}, claims: map[claim]time.Time{},
+		contacts: map[netip.AddrPort]time.Time{}, claims: map[emit.Claim]*claimed{},
 		services: s,
 	}
 }
@@ -93,7 +93,11 @@ func (l *ledger) take(e capture.Event) {
 
 func (l *ledger) opened(e capture.Event) {
 	t := tuple{"tcp", e.Key.Namespace, e.Local, e.Remote}
-	if !usable(t) || l.ours(t) {
+	if !usable(t) {
+		return
+	}
+	if c := l.ours(t); c != nil {
+		c.opened = earliest(c.opened, e.Time)
 		return
 	}
 	if old := l.open[t]; old != nil {
@@ -142,6 +146,9 @@ func (l *ledger) begin(t tuple, s socketKey, outbound bool, pid int) *entry {
 func (l *ledger) closed(e capture.Event) {
 	n := l.find(e)
 	if n == nil {
+		if c := l.ours(tuple{"tcp", e.Key.Namespace, e.Local, e.Remote}); c != nil {
+			c.closed = earliest(c.closed, e.Time)
+		}
 		return
 	}
 	if n.PID == 0 && e.PID != 0 {

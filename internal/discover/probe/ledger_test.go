@@ -7,6 +7,7 @@ import (
 
 	"github.com/droveway/droveway/internal/discover"
 	"github.com/droveway/droveway/internal/discover/probe/capture"
+	"github.com/droveway/droveway/internal/discover/probe/emit"
 )
 
 var (
@@ -140,7 +141,7 @@ func TestClockThatWasSet(t *testing.T) {
 func TestPatternsAreLeftOut(t *testing.T) {
 	t.Parallel()
 	l := newLedger(newServices())
-	l.claim(1, client.Port(), served)
+	l.claim(emit.Claim{Namespace: 1, Port: client.Port(), To: served})
 	l.take(opened(9, true, 42))
 	if got := drained(l); len(got) != 0 {
 		t.Errorf("%+v", got)
@@ -148,6 +149,28 @@ func TestPatternsAreLeftOut(t *testing.T) {
 	l.take(opened(10, false, 0))
 	if got := drained(l); len(got) != 1 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// The times of a pattern are those of the source, if it told both.
+func TestPatternsAreMeasured(t *testing.T) {
+	t.Parallel()
+	own := discover.Emission{Opened: start.Add(time.Minute), Closed: start.Add(2 * time.Minute)}
+	mine := emit.Claim{Namespace: 1, Port: client.Port(), To: served}
+	end := closing(9, capture.Closed, 42)
+	end.Local, end.Remote = client, served
+	l := newLedger(newServices())
+	l.claim(mine)
+	l.take(opened(9, true, 42))
+	if got := l.measured(own, mine); got != own {
+		t.Errorf("before its end: %+v", got)
+	}
+	l.take(end)
+	if got := l.measured(own, mine); !got.Opened.Equal(start) || !got.Closed.Equal(end.Time) {
+		t.Errorf("after its end: %+v", got)
+	}
+	if got := l.measured(own, emit.Claim{}); got != own {
+		t.Errorf("without a claim: %+v", got)
 	}
 }
 

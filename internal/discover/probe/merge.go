@@ -31,7 +31,7 @@ func (l *ledger) merge(all []sighting, owners map[uint64]int, walked map[uint32]
 }
 
 func (l *ledger) sighted(s sighting, pid int) {
-	if !usable(s.tuple) || l.ours(s.tuple) {
+	if !usable(s.tuple) || l.ours(s.tuple) != nil {
 		return
 	}
 	k := socketKey{s.namespace, s.socket}

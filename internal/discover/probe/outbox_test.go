@@ -12,6 +12,7 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/discover"
 	"github.com/droveway/droveway/internal/discover/probe/capture"
+	"github.com/droveway/droveway/internal/discover/probe/emit"
 	"github.com/droveway/droveway/internal/discover/probe/procfs"
 	"github.com/droveway/droveway/internal/discover/probe/spool"
 )
@@ -87,7 +88,7 @@ func TestBatch(t *testing.T) {
 	}
 	b := testBatch(events...)
 	for i := range maxEmissions + 3 {
-		b.emit(discover.Emission{Pattern: "p", Index: i, Opened: start})
+		b.emit(discover.Emission{Pattern: "p", Index: i, Opened: start}, emit.Claim{})
 	}
 	b.lose(4)
 	var reports []discover.Report
@@ -135,7 +136,7 @@ func TestBatchIsSmallEnough(t *testing.T) {
 		b.directory.known[pid+1] = &person{Process: discover.Process{PID: pid + 1, Executable: long, Unit: long, Container: long, Package: long, Version: long}}
 	}
 	for i := range maxEmissions {
-		b.emit(discover.Emission{Pattern: long[:128], Error: long[:256], Index: i, Opened: start, Closed: start})
+		b.emit(discover.Emission{Pattern: long[:128], Error: long[:256], Index: i, Opened: start, Closed: start}, emit.Claim{})
 	}
 	processes, emitted := 0, 0
 	for {

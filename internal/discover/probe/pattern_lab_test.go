@@ -61,7 +61,8 @@ func TestPattern(t *testing.T) {
 }
 
 // The code's symbols are 50 ms apart in when a connection opens, and 20 ms in how
-// long it is held: what is off by less than half of that is read right.
+// long it is held: what is off by less than half of that is read right. Both ends
+// are measured in the kernel, so a busy machine adds nothing.
 const (
 	openedOff = 25 * time.Millisecond
 	heldOff   = 10 * time.Millisecond

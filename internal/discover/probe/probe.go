@@ -34,6 +34,8 @@ type Config struct {
 	Survey     time.Duration // between looks at everything; 30 s
 	SpoolBytes int64         // on disk; 64 MiB
 
+	Ahead time.Duration // in trials: report as if the host's clock were so far ahead
+
 	Own      bool          // watch the network namespace that the probe is in, and no other
 	Patterns bool          // may connections of patterns be opened
 	OptOut   []emit.Target // never toward these
@@ -88,7 +90,7 @@ func New(c Config) (*Probe, error) {
 		}
 	}
 	p.ledger, p.directory = newLedger(newServices()), newDirectory(proc)
-	p.batch = &batch{host: c.Host, probe: rand.Text(), source: func() string { return procfs.Text(p.Choice().String()) }, ledger: p.ledger, directory: p.directory}
+	p.batch = &batch{host: c.Host, probe: rand.Text(), source: func() string { return procfs.Text(p.Choice().String()) }, ledger: p.ledger, directory: p.directory, clock: clock(c.Ahead)}
 	p.surveyor = &surveyor{proc: proc, ledger: p.ledger, directory: p.directory, only: p.only, log: p.log, found: p.batch.locate, told: map[string]bool{}}
 	p.scope = newScope(whole(procRoot))
 	p.emitter = emit.New(emit.Config{
@@ -125,7 +127,9 @@ func (p *Probe) Ready() <-chan struct{} { return p.ready }
 
 // Assign takes a pattern to emit. The error says why this host does not: see
 // emit.Emitter.
-func (p *Probe) Assign(a discover.Assignment) error { return p.emitter.Assign(a) }
+func (p *Probe) Assign(a discover.Assignment) error {
+	return p.emitter.Assign(clock(p.config.Ahead).obey(a))
+}
 
 // Cancel calls a pattern off, at once.
 func (p *Probe) Cancel(pattern string) { p.emitter.Cancel(pattern) }

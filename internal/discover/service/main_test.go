@@ -1,7 +1,6 @@
 package service_test
 
 import (
-	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -10,9 +9,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if target := os.Getenv(proxyRole); target != "" {
-		beProxy(target)
-	}
 	probetest.Main()
 	goleak.VerifyTestMain(m)
 }

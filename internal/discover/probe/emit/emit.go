@@ -25,12 +25,19 @@ type Config struct {
 
 	// Contacted reports whether the host talks to a destination anyway.
 	Contacted func(netip.AddrPort) bool
-	// Claim says that a connection about to be opened is of a pattern: network
-	// namespace, local port, destination.
-	Claim func(namespace uint32, port uint16, to netip.AddrPort)
-	// Emitted takes a connection as it really happened.
-	Emitted func(discover.Emission)
+	// Claim says that a connection about to be opened is of a pattern.
+	Claim func(Claim)
+	// Emitted takes a connection as it really happened. The claim is zero if it
+	// did not come so far.
+	Emitted func(discover.Emission, Claim)
 	Log     *slog.Logger
+}
+
+// Claim names a connection before it has a source address.
+type Claim struct {
+	Namespace uint32 // network namespace
+	Port      uint16 // local
+	To        netip.AddrPort
 }
 
 // Emitter carries out assignments.
@@ -157,7 +164,7 @@ func (e *Emitter) pattern(ctx context.Context, a discover.Assignment) {
 		last = time.Now()
 		s := shot{emitter: e, assignment: a, index: i}
 		done := s.fire(ctx)
-		e.config.Emitted(done)
+		e.config.Emitted(done, s.claim)
 		log.Info("pattern connection", "index", i, "opened", done.Opened, "closed", done.Closed, "error", done.Error)
 		if done.Error != "" {
 			log.Info("pattern stopped", "after", i+1, "why", done.Error)

@@ -48,12 +48,12 @@ func run(t *testing.T, optOut ...Target) *bed {
 	b.Emitter = New(Config{
 		Proc: "/proc", Allow: true, OptOut: optOut, Log: slog.New(slog.NewTextHandler(b, nil)),
 		Contacted: func(d netip.AddrPort) bool { return d.Port() != 1 },
-		Claim: func(_ uint32, port uint16, _ netip.AddrPort) {
+		Claim: func(c Claim) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.claims = append(b.claims, netip.AddrPortFrom(netip.IPv4Unspecified(), port))
+			b.claims = append(b.claims, netip.AddrPortFrom(netip.IPv4Unspecified(), c.Port))
 		},
-		Emitted: func(e discover.Emission) { b.emitted <- e },
+		Emitted: func(e discover.Emission, _ Claim) { b.emitted <- e },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

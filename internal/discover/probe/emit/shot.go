@@ -28,10 +28,11 @@ type shot struct {
 	emitter    *Emitter
 	assignment discover.Assignment
 	index      int
+	claim      Claim
 }
 
 // fire opens a connection, holds it and closes it, and says when that was.
-func (s shot) fire(ctx context.Context) discover.Emission {
+func (s *shot) fire(ctx context.Context) discover.Emission {
 	done := discover.Emission{Pattern: s.assignment.Pattern, Index: s.index, Opened: time.Now()}
 	c, err := s.open()
 	if err != nil {
@@ -67,7 +68,7 @@ func drain(c *net.TCPConn) error {
 
 // open does not heed the end of the probe: a connection that is half open is not
 // given up, but completed and closed.
-func (s shot) open() (c *net.TCPConn, err error) {
+func (s *shot) open() (c *net.TCPConn, err error) {
 	a := s.assignment
 	namespace, err := netns.Of(s.emitter.config.Proc, a.PID)
 	if err != nil {
@@ -89,7 +90,7 @@ func (s shot) open() (c *net.TCPConn, err error) {
 
 // bind takes a local port before the connection is opened, so that whoever sees
 // it can be told whose it is.
-func (s shot) bind(raw syscall.RawConn, namespace uint32) error {
+func (s *shot) bind(raw syscall.RawConn, namespace uint32) error {
 	var failed error
 	err := raw.Control(func(fd uintptr) {
 		var local unix.Sockaddr = &unix.SockaddrInet4{}
@@ -100,7 +101,8 @@ func (s shot) bind(raw syscall.RawConn, namespace uint32) error {
 			return
 		}
 		if local, failed = unix.Getsockname(int(fd)); failed == nil {
-			s.emitter.config.Claim(namespace, portOf(local), s.assignment.Destination)
+			s.claim = Claim{namespace, portOf(local), s.assignment.Destination}
+			s.emitter.config.Claim(s.claim)
 		}
 	})
 	if err = errors.Join(err, failed); err != nil {

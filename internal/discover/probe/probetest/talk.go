@@ -32,6 +32,10 @@ func Main() {
 		serve(os.Args[1:])
 	case "client":
 		obey(os.Stdin, os.Stdout)
+	case "proxy":
+		stand(os.Args[1], os.Args[2])
+	case "noise":
+		murmur(os.Args[1:])
 	default:
 		return
 	}
@@ -41,11 +45,7 @@ func Main() {
 // Server starts a server on addresses in a namespace: "tcp/:80", "udp/:53".
 func (n *Network) Server(name string, addresses ...string) int {
 	n.t.Helper()
-	c, out, _ := n.start(name, "server", addresses...)
-	if !out.Scan() {
-		n.t.Fatalf("server in %s does not start", name)
-	}
-	return c.Process.Pid
+	return n.await("server", name, addresses...)
 }
 
 // Client is a process that dials when told.
@@ -67,7 +67,7 @@ func (n *Network) Client(name string) *Client {
 func (c *Client) Dial(network, address string, hold bool) Truth {
 	c.n.t.Helper()
 	if _, err := fmt.Fprintln(c.in, network, address, hold); err != nil {
-		c.n.t.Fatal(err)
+		c.n.t.Fatalf("%v", err)
 	}
 	var truth Truth
 	if !c.out.Scan() || json.Unmarshal(c.out.Bytes(), &truth) != nil {
@@ -80,7 +80,7 @@ func (n *Network) start(name, as string, args ...string) (*exec.Cmd, *bufio.Scan
 	n.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
-		n.t.Fatal(err)
+		n.t.Fatalf("%v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := n.Command(ctx, name, append([]string{self}, args...)...)
@@ -89,10 +89,10 @@ func (n *Network) start(name, as string, args ...string) (*exec.Cmd, *bufio.Scan
 	in, inErr := c.StdinPipe()
 	out, outErr := c.StdoutPipe()
 	if inErr != nil || outErr != nil {
-		n.t.Fatal(inErr, outErr)
+		n.t.Fatalf("%v, %v", inErr, outErr)
 	}
 	if err := c.Start(); err != nil {
-		n.t.Fatal(err)
+		n.t.Fatalf("%v", err)
 	}
 	n.t.Cleanup(func() {
 		cancel()

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"testing"
 )
 
 // The addresses of the network.
@@ -19,22 +18,37 @@ const (
 	Balanced = "203.0.113.2:8081" // goes to b1 and b2 in turn, port 80
 	Datagram = "203.0.113.2:5300" // goes to b1, UDP port 53
 	Outside  = "203.0.113.2:"     // and a port: nobody is there
+	Proxied  = "203.0.113.2:8090" // where Proxy listens; goes to b1, port 80
+	Rotated  = "203.0.113.21"     // of ra, after Rotate
 )
 
 // Network is a set of namespaces:
 //
-//	a1 a2 a3 ── ra ──┐
-//	                 core ── rb ── b1 b2
-//	c1 ── rd ── rc ──┘
+//	a1 a2 a3 x ── ra ──┐
+//	                   core ── rb ── b1 b2
+//	c1 ── rd ── rc ────┤
+//	c2 ── re ──┘
 //
-// ra, rc and rd masquerade; rb forwards to b1 and b2.
+// ra, rc, rd and re masquerade; rb forwards to b1 and b2. rc is a carrier's
+// translator with the homes rd and re behind it. a1, c1 and c2 have the same
+// address. Nobody watches x.
 type Network struct {
-	t      testing.TB
+	t      T
 	prefix string
 }
 
+// T is what the network needs of a test, so that whatever is not one can be it.
+type T interface {
+	Helper()
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+}
+
+// Stranger is where noise comes from.
+const Stranger = "x"
+
 // New makes the network; the test takes it down.
-func New(t testing.TB) *Network {
+func New(t T) *Network {
 	t.Helper()
 	n := &Network{t, fmt.Sprintf("dwp%d-", os.Getpid()%10000)}
 	t.Cleanup(n.down)
@@ -42,7 +56,7 @@ func New(t testing.TB) *Network {
 		n.run("ip", "netns", "add", n.Namespace(name))
 	}
 	n.batch()
-	for _, r := range []string{"ra", "rb", "rc", "rd"} {
+	for _, r := range []string{"ra", "rb", "rc", "rd", "re"} {
 		n.masquerade(r)
 	}
 	n.forward()
@@ -50,7 +64,7 @@ func New(t testing.TB) *Network {
 }
 
 func (n *Network) names() []string {
-	return []string{"core", "ra", "rb", "rc", "rd", "a1", "a2", "a3", "b1", "b2", "c1"}
+	return []string{"core", "ra", "rb", "rc", "rd", "re", "a1", "a2", "a3", Stranger, "b1", "b2", "c1", "c2"}
 }
 
 // Namespace is the name that ip-netns(8) knows.
@@ -70,7 +84,8 @@ func (n *Network) batch() {
 		add(name, "link set lo up")
 	}
 	for _, b := range []struct{ ns, address string }{
-		{"core", ""}, {"ra", "10.1.0.254/24"}, {"rb", "10.2.0.254/24"}, {"rc", "10.9.0.254/24"}, {"rd", "10.1.0.254/24"},
+		{"core", ""}, {"ra", "10.1.0.254/24"}, {"rb", "10.2.0.254/24"}, {"rc", "100.64.0.254/24"},
+		{"rd", "10.1.0.254/24"}, {"re", "10.1.0.254/24"},
 	} {
 		add(b.ns, "link add lan type bridge")
 		add(b.ns, "link set lan up")
@@ -82,13 +97,16 @@ func (n *Network) batch() {
 		{"ra", "core", "203.0.113.1/24", ""},
 		{"rb", "core", "203.0.113.2/24", ""},
 		{"rc", "core", "203.0.113.3/24", ""},
-		{"rd", "rc", "10.9.0.1/24", "10.9.0.254"},
+		{"rd", "rc", "100.64.0.1/24", "100.64.0.254"},
+		{"re", "rc", "100.64.0.2/24", "100.64.0.254"},
 		{"a1", "ra", "10.1.0.11/24", "10.1.0.254"},
 		{"a2", "ra", "10.1.0.12/24", "10.1.0.254"},
 		{"a3", "ra", "10.1.0.13/24", "10.1.0.254"},
+		{Stranger, "ra", "10.1.0.99/24", "10.1.0.254"},
 		{"b1", "rb", "10.2.0.11/24", "10.2.0.254"},
 		{"b2", "rb", "10.2.0.12/24", "10.2.0.254"},
 		{"c1", "rd", "10.1.0.11/24", "10.1.0.254"}, // as a1: private addresses are used again
+		{"c2", "re", "10.1.0.11/24", "10.1.0.254"},
 	} {
 		add(w.at, "link add l-%s type veth peer name wan netns %s", w.ns, n.Namespace(w.ns))
 		add(w.at, "link set l-%s master lan up", w.ns)
@@ -118,6 +136,21 @@ func (n *Network) forward() {
 		ip daddr 203.0.113.2 tcp dport 8081 dnat to numgen inc mod 2 map { 0 : 10.2.0.11 . 80, 1 : 10.2.0.12 . 80 }
 		ip daddr 203.0.113.2 udp dport 5300 dnat to 10.2.0.11:53
 	}
+}`, "nft", "-f", "-")
+}
+
+// Rotate gives ra another public address.
+func (n *Network) Rotate() {
+	n.Run("ra", "", "ip", "address", "add", Rotated+"/24", "dev", "wan")
+	n.Run("ra", `table ip rotated {
+	chain post { type nat hook postrouting priority srcnat - 10; ip saddr 10.1.0.0/24 oifname "wan" snat to `+Rotated+`; }
+}`, "nft", "-f", "-")
+}
+
+// Hairpin lets b1 and b2 reach each other by their public address.
+func (n *Network) Hairpin() {
+	n.Run("rb", `table ip hairpin {
+	chain post { type nat hook postrouting priority srcnat; ip saddr 10.2.0.0/24 oifname "lan" masquerade; }
 }`, "nft", "-f", "-")
 }
 

@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/droveway/droveway/client"
 	"github.com/droveway/droveway/internal/discover/probe/probetest"
 )
@@ -141,78 +139,6 @@ func (s *scene) edges() []string {
 		found[fmt.Sprintf("%s>%s:%d %s", r.Client.Host, r.Server.Host, r.Port, r.Evidence[0].Kind)] = true
 	}
 	return slices.Sorted(maps.Keys(found))
-}
-
-// rotate gives the translator of site a another public address.
-func (s *scene) rotate() {
-	s.Run("ra", "", "ip", "address", "add", "203.0.113.21/24", "dev", "wan")
-	s.Run("ra", `table ip rotated {
-	chain post { type nat hook postrouting priority srcnat - 10; ip saddr 10.1.0.0/24 oifname "wan" snat to 203.0.113.21; }
-}`, "nft", "-f", "-")
-}
-
-// hairpin lets servers of site b reach each other by their public address.
-func (s *scene) hairpin() {
-	s.Run("rb", `table ip hairpin {
-	chain post { type nat hook postrouting priority srcnat; ip saddr 10.2.0.0/24 oifname "lan" masquerade; }
-}`, "nft", "-f", "-")
-}
-
-// SYSTEMS 3.1, 3.2, 3.6, 3.10: behind a masquerade with three clients, behind two of
-// them with addresses that are used elsewhere too, through a forwarded port and
-// a load balancer, the edges are those of the traffic, no more and no fewer; and
-// they outlive the server. So they are after the public address has changed, and
-// where a server reaches its neighbour by the forwarded port.
-func TestRelations(t *testing.T) {
-	s := newScene(t)
-	stop := s.server()
-	servers := map[int]string{s.Server("b1", "tcp/:80"): "b1", s.Server("b2", "tcp/:80"): "b2"}
-	clients := map[string]*probetest.Client{}
-	for _, host := range []string{"a1", "a2", "a3", "b2", "c1"} {
-		clients[host] = s.Client(host)
-	}
-	truth := map[string]bool{}
-	dial := func(host, address string, hold bool) {
-		t.Helper()
-		d := clients[host].Dial("tcp", address, hold)
-		truth[fmt.Sprintf("%s>%s:80 isn", host, servers[d.Server])] = true
-	}
-	dial("a3", probetest.Forward, true) // before there is a probe
-	probes := map[string]string{"a1": "a", "a2": "a", "a3": "a", "b1": "b", "b2": "b", "c1": "c"}
-	for host, site := range probes {
-		s.probe(host, site)
-	}
-	s.await("all probes report", func() bool { return s.watching(len(probes)) })
-	for range 2 { // the balancer takes turns
-		dial("a1", probetest.Balanced, false)
-	}
-	dial("a2", probetest.Forward, false)
-	dial("c1", probetest.Forward, false)
-	want := slices.Sorted(maps.Keys(truth))
-	s.await("the relations are found", func() bool { return len(s.edges()) >= len(want) })
-	if diff := cmp.Diff(want, s.edges()); diff != "" {
-		t.Error(diff)
-	}
-	s.checkAnswers()
-
-	stop()
-	s.server()
-	if diff := cmp.Diff(want, s.edges()); diff != "" {
-		t.Errorf("after a restart of the server: %s", diff)
-	}
-	s.await("all probes report again", func() bool { return s.watching(len(probes)) })
-	s.rotate()
-	s.hairpin()
-	dial("a2", probetest.Balanced, false)
-	dial("a2", probetest.Balanced, false)
-	dial("b2", probetest.Forward, false)
-	want = slices.Sorted(maps.Keys(truth))
-	s.await("the new relations are found", func() bool { return slices.Equal(s.edges(), want) })
-	var x client.Explanation
-	s.ask(&x, "relation", "explain", "a2", "b2")
-	if x.Absent || x.Edges[0].Paths[0].Seen.String() != "203.0.113.21" {
-		t.Errorf("a2 and b2 by the new address: %+v", x)
-	}
 }
 
 // watching reports whether so many probes see connections, and lose none.
