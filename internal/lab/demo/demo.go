@@ -178,9 +178,20 @@ func (d *demo) progress() func(droveway.Job) {
 		}
 		if p := j.Progress; p != nil && p.Total > 0 && time.Since(told) > 2*time.Second {
 			told = time.Now()
-			d.say("  %s: %d of %d MiB, %d MiB/s, %s left", step, p.Done>>20, p.Total>>20, p.Rate>>20, (time.Duration(p.Remaining) * time.Millisecond).Round(time.Second))
+			d.say("  %s: %s", step, howFar(*p))
 		}
 	}
+}
+
+func howFar(p droveway.Progress) string {
+	text := fmt.Sprintf("%d of %d MiB", p.Done>>20, p.Total>>20)
+	if p.Rate > 0 {
+		text += fmt.Sprintf(", %d MiB/s", p.Rate>>20)
+	}
+	if p.Remaining > 0 {
+		text += fmt.Sprintf(", %s left", (time.Duration(p.Remaining) * time.Millisecond).Round(time.Second))
+	}
+	return text
 }
 
 // meaning explains the steps of a move that a newcomer wants explained.
