@@ -34,13 +34,13 @@ func full(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// noRoom is fileError for a write to path, of which needed bytes at least were
-// still to come.
-func noRoom(err error, path string, needed int64) error {
+// NoRoom explains why a write to path failed, of which needed bytes at least were
+// still to come: if the disk is full, it says what is missing.
+func NoRoom(err error, path string, needed int64) error {
 	if !full(err) {
 		return fileError("write", path, err)
 	}
-	free, ferr := freeBytes(filepath.Dir(path))
+	free, ferr := FreeBytes(filepath.Dir(path))
 	if ferr != nil {
 		free = 0 // it is full, after all
 	}
@@ -51,9 +51,9 @@ func noRoom(err error, path string, needed int64) error {
 // mib rounds up.
 func mib(bytes int64) int64 { return (bytes + 1<<20 - 1) >> 20 }
 
-// freeBytes is what an unprivileged process may still write to the file system
+// FreeBytes is what an unprivileged process may still write to the file system
 // of dir.
-func freeBytes(dir string) (int64, error) {
+func FreeBytes(dir string) (int64, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, fileError("ask for the free room of", dir, err)

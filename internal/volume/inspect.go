@@ -77,6 +77,13 @@ func readStart(path string) ([]byte, int64, error) {
 	return b[:n], st.Size(), nil
 }
 
+// ProbeLen is how much of the start of a file Recognise has to see, in bytes.
+const ProbeLen = probeLen
+
+// Recognise tells the format that the start of a file shows. It refuses what
+// Inspect refuses at first sight.
+func Recognise(start []byte) (droveway.Format, error) { return recognise(start, "") }
+
 // recognise tells the format of a file by its start; want is the format it has
 // to be, or empty.
 func recognise(start []byte, want droveway.Format) (droveway.Format, error) {

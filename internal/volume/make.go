@@ -109,7 +109,7 @@ func (p *Pool) isThere(name string, format droveway.Format, size int64) (bool, e
 func (p *Pool) makeNew(name string, format droveway.Format, m maker) error {
 	dir, err := os.MkdirTemp(p.dir, unfinished+name+"-")
 	if err != nil {
-		return noRoom(err, p.path(name, format), 1)
+		return NoRoom(err, p.path(name, format), 1)
 	}
 	defer os.RemoveAll(dir) // what it leaves, the next Open removes
 	made, err := m(dir)
@@ -133,7 +133,7 @@ func blank(ctx context.Context, path string, format droveway.Format, size int64)
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return noRoom(err, path, 1)
+		return NoRoom(err, path, 1)
 	}
 	defer f.Close()
 	return fileError("set the length of", path, f.Truncate(size))
@@ -143,7 +143,7 @@ func blank(ctx context.Context, path string, format droveway.Format, size int64)
 func receive(ctx context.Context, path string, from io.Reader, progress func(int64)) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return noRoom(err, path, max(1, remaining(from)))
+		return NoRoom(err, path, max(1, remaining(from)))
 	}
 	defer f.Close()
 	_, err = CopySparse(ctx, f, from, nil, progress)
@@ -205,9 +205,9 @@ func roomToConvert(ctx context.Context, path string, src, dst droveway.Format) e
 	if err := json.Unmarshal(out, &need); err != nil {
 		return droveway.Errorf(droveway.Internal, "read the answer of qemu-img measure: %w", err)
 	}
-	free, err := freeBytes(filepath.Dir(path))
+	free, err := FreeBytes(filepath.Dir(path))
 	if err == nil && need.Required > free {
-		err = noRoom(syscall.ENOSPC, path, need.Required-free)
+		err = NoRoom(syscall.ENOSPC, path, need.Required-free)
 	}
 	return err
 }
@@ -228,7 +228,7 @@ func flush(path string) error {
 	}
 	defer f.Close()
 	if err := f.Sync(); err != nil {
-		return noRoom(err, path, 1) // with delayed allocation a full disk shows only here
+		return NoRoom(err, path, 1) // with delayed allocation a full disk shows only here
 	}
 	return nil
 }

@@ -138,7 +138,7 @@ func (p *Pool) List() ([]Entry, error) {
 
 // Free gives the bytes that can still be written to the pool's file system.
 // Volumes are sparse: more may be promised to guests already.
-func (p *Pool) Free() (int64, error) { return freeBytes(p.dir) }
+func (p *Pool) Free() (int64, error) { return FreeBytes(p.dir) }
 
 // Remove removes a volume; if there is none it does nothing. Nobody may be using
 // it.

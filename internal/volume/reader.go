@@ -78,7 +78,7 @@ func (p *Pool) openQCOW2(ctx context.Context, path string) (_ Reader, err error)
 	}
 	dir, err := os.MkdirTemp(p.dir, sockets)
 	if err != nil {
-		return nil, noRoom(err, p.dir, 1)
+		return nil, NoRoom(err, p.dir, 1)
 	}
 	r := &qcow2Reader{dir: dir}
 	socket := filepath.Join(dir, "s")

@@ -60,8 +60,8 @@ func (s *spool) step() error {
 	if err != nil {
 		return droveway.Errorf(droveway.Unavailable, "read the image after %d bytes: %w", s.done+int64(n), err)
 	}
-	if err := writeSparse(s.to, s.buf[:n], s.done); err != nil {
-		return noRoom(err, s.to.Name(), max(int64(n), remaining(s.from)+int64(n)))
+	if err := WriteSparse(s.to, s.buf[:n], s.done); err != nil {
+		return NoRoom(err, s.to.Name(), max(int64(n), remaining(s.from)+int64(n)))
 	}
 	s.done += int64(n)
 	_, err = s.hash.Write(s.buf[:n])
@@ -83,8 +83,9 @@ func (s *spool) fill() (n int, err error) {
 	return n, err
 }
 
-// writeSparse writes the runs of blocks that are not zero.
-func writeSparse(to io.WriterAt, p []byte, off int64) error {
+// WriteSparse writes the runs of blocks that are not zero. Where it writes
+// nothing the file must have nothing yet.
+func WriteSparse(to io.WriterAt, p []byte, off int64) error {
 	for len(p) > 0 {
 		n := 0
 		for n < len(p) && !isZero(p[n:min(n+holeBlock, len(p))]) {

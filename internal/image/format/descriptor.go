@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,6 +91,9 @@ func (d *descriptor) open(near neighbours) (*Image, error) {
 	i := &Image{Kind: VMDK, Variant: d.variant}
 	c := &chain{}
 	for _, e := range d.extents {
+		if e.file != "" && !slices.Contains(i.Parts, e.file) {
+			i.Parts = append(i.Parts, e.file)
+		}
 		r, closer, err := e.open(near)
 		if closer != nil {
 			i.close = append(i.close, closer)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/block"
+	"github.com/droveway/droveway/internal/image/ova"
 )
 
 // Kind is a format of disk images.
@@ -33,9 +34,10 @@ const sector = 512
 // safe for concurrent use.
 type Image struct {
 	Kind    Kind
-	Variant string // "dynamic", "streamOptimized", …
-	Inside  string // the member of an OVA that is read, or empty
-	Size    int64  // bytes a guest sees
+	Variant string   // "dynamic", "streamOptimized", …
+	Inside  string   // the member of an OVA that is read, or empty
+	Size    int64    // bytes a guest sees
+	Parts   []string // names of the further files it has, beside the one given
 
 	disk  io.ReaderAt
 	close []io.Closer
@@ -140,7 +142,7 @@ func openKind(f *block.Cached, head []byte, near neighbours) (*Image, error) {
 		return openDescriptorFile(f, near)
 	case bytes.HasPrefix(head, []byte("vhdxfile")):
 		return openVHDX(f)
-	case isTar(head):
+	case ova.Is(head):
 		return openOVA(f)
 	}
 	if foot, ok := vhdFooter(f); ok {

@@ -1,80 +1,61 @@
 package format
 
 import (
-	"archive/tar"
-	"errors"
 	"io"
-	"path"
-	"strings"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/block"
+	"github.com/droveway/droveway/internal/image/ova"
 )
-
-const (
-	tarMagicAt = 257
-	maxMembers = 1000
-)
-
-func isTar(head []byte) bool { return string(head[tarMagicAt:tarMagicAt+5]) == "ustar" }
 
 // openOVA reads the first disk of an OVA, where it lies in the archive.
 func openOVA(f *block.Cached) (*Image, error) {
-	sr := block.Section(f, 0, f.Size())
-	t := tar.NewReader(sr)
-	ovf := false
-	for range maxMembers {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, droveway.Errorf(droveway.Invalid, "ova: %w: the archive is damaged", err)
-		}
-		if !plain(h.Name) {
-			return nil, droveway.Errorf(droveway.Invalid, "ova: a member is called %q: only plain names are allowed", h.Name)
-		}
-		ovf = ovf || path.Ext(h.Name) == ".ovf"
-		if !isDisk(h) {
-			continue
-		}
-		at, err := sr.Seek(0, io.SeekCurrent)
-		if err != nil {
-			return nil, err
-		}
-		return openMember(f, h, at)
-	}
-	if ovf {
-		return nil, droveway.Errorf(droveway.Invalid, "ova: no disk in it")
-	}
-	return nil, droveway.Errorf(droveway.Invalid, "a tar archive without OVF and disk: unpack it and give the image")
-}
-
-func plain(name string) bool {
-	return name != "" && !strings.HasPrefix(name, "/") && !strings.Contains(name, "..") && !strings.Contains(name, `\`)
-}
-
-func isDisk(h *tar.Header) bool {
-	switch strings.ToLower(path.Ext(h.Name)) {
-	case ".vmdk", ".vhd", ".vhdx", ".qcow2", ".img", ".raw":
-		return h.Typeflag == tar.TypeReg
-	}
-	return false
-}
-
-func openMember(f *block.Cached, h *tar.Header, at int64) (*Image, error) {
-	if at+h.Size > f.Size() {
-		return nil, droveway.Errorf(droveway.Invalid, "ova: member %q ends after the archive: it is truncated", h.Name)
-	}
-	part := block.Section(f, at, h.Size)
-	head := make([]byte, sector)
-	if _, err := part.ReadAt(head, 0); err != nil || isTar(head) {
-		return nil, droveway.Errorf(droveway.Invalid, "ova: member %q is not a disk", h.Name)
-	}
-	i, err := New(part, h.Size)
+	a, err := ova.Read(f, f.Size())
 	if err != nil {
-		return nil, droveway.Errorf(droveway.KindOf(err), "ova: member %q: %w", h.Name, err)
+		return nil, err
 	}
-	i.Inside = h.Name
+	WholeDisks(a)
+	return OpenDisk(a, a.Disks[0])
+}
+
+// WholeDisks leaves in an archive the disks that are no parts of others, as are
+// the extents of a VMDK that has several files.
+func WholeDisks(a *ova.Archive) {
+	var parts []string
+	for _, d := range a.Disks {
+		i, err := OpenDisk(a, d)
+		if err != nil {
+			continue // who opens it hears why
+		}
+		parts = append(parts, i.Parts...)
+		_ = i.Close()
+	}
+	a.Drop(parts)
+}
+
+// OpenDisk reads a disk where it lies in an archive. Closing it leaves the
+// archive open.
+func OpenDisk(a *ova.Archive, d ova.Disk) (*Image, error) {
+	part := a.Open(d.Member)
+	head := make([]byte, sector)
+	if _, err := part.ReadAt(head, 0); err != nil || ova.Is(head) {
+		return nil, droveway.Errorf(droveway.Invalid, "ova: member %q is not a disk", d.Name)
+	}
+	i, err := open(part, d.Size, members{a})
+	if err != nil {
+		return nil, droveway.Errorf(droveway.KindOf(err), "ova: member %q: %w", d.Name, err)
+	}
+	i.Inside = d.Name
 	return i, nil
+}
+
+// members finds the extents of a VMDK in the archive where it lies.
+type members struct{ a *ova.Archive }
+
+func (n members) open(name string) (io.ReaderAt, int64, io.Closer, error) {
+	m, ok := n.a.Find(name)
+	if !ok {
+		return nil, 0, nil, droveway.Errorf(droveway.Invalid, "vmdk: extent %q is not in the archive", name)
+	}
+	return n.a.Open(m), m.Size, nil, nil
 }

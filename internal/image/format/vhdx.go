@@ -176,17 +176,25 @@ func (v *vhdx) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-func (v *vhdx) readBlock(p []byte, at int64) error {
-	i := at / v.block
+// lookup gives the entry of a block.
+func (v *vhdx) lookup(i int64) (uint64, error) {
 	i += i / v.ratio // the entries of sector bitmaps between them
 	if (i+1)*8 > v.length {
-		return droveway.Errorf(droveway.Invalid, "vhdx: block %d is not in the table: the image is damaged", i)
+		return 0, droveway.Errorf(droveway.Invalid, "vhdx: block %d is not in the table: the image is damaged", i)
 	}
 	b, err := block.Read(v.f, v.table+i*8, 8)
 	if err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint64(b), nil
+}
+
+func (v *vhdx) readBlock(p []byte, at int64) error {
+	i := at / v.block
+	entry, err := v.lookup(i)
+	if err != nil {
 		return err
 	}
-	entry := binary.LittleEndian.Uint64(b)
 	switch entry & 7 {
 	case vhdxFull:
 		place := entry >> 20
