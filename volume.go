@@ -64,5 +64,41 @@ type Image struct {
 	Bytes   int64      `json:"bytes"`  // bytes of the file
 	SHA256  string     `json:"sha256"` // of the file
 	State   ImageState `json:"state"`
+	Job     string     `json:"job,omitempty"` // that imports it
 	Updated time.Time  `json:"updated,omitzero"`
+
+	Source *ImageSource `json:"source,omitempty"` // nil of images of older versions
+}
+
+// ImageSource is what an image was made from.
+type ImageSource struct {
+	Location string `json:"location"`         // address without secrets; of an upload, empty
+	Format   string `json:"format"`           // "vmdk", "ova", …
+	Member   string `json:"member,omitempty"` // the disk in an archive
+	Bytes    int64  `json:"bytes"`
+	SHA256   string `json:"sha256,omitempty"` // of the whole source; empty: not read yet
+}
+
+// ImportPlan is what an import would do.
+type ImportPlan struct {
+	Source    ImageSource    `json:"source"`
+	Resumable bool           `json:"resumable"` // a transfer that was cut goes on where it was
+	Images    []PlannedImage `json:"images"`
+	Notes     []string       `json:"notes,omitempty"`
+}
+
+// PlannedImage is an image that an import would make.
+type PlannedImage struct {
+	Name   string `json:"name"`
+	Member string `json:"member,omitempty"` // the disk in an archive
+	From   string `json:"from"`             // format and variant of the disk
+	Format Format `json:"format"`           // that it will have
+	Size   int64  `json:"size"`             // bytes a guest sees
+}
+
+// ImportResult is what an import has made; it is the result of the job.
+type ImportResult struct {
+	Images []string `json:"images"`
+	SHA256 string   `json:"sha256"` // of the source
+	Notes  []string `json:"notes,omitempty"`
 }

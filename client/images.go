@@ -45,6 +45,19 @@ func (c *Client) ImportImage(ctx context.Context, name string, from io.Reader, s
 	return out, nil
 }
 
+// PlanImport tells what an import would do.
+func (c *Client) PlanImport(ctx context.Context, name string, r ImportRequest) (droveway.ImportPlan, error) {
+	var p droveway.ImportPlan
+	err := c.run(ctx, call{method: http.MethodPost, path: []string{"v1", "images", name, "import", "plan"}, in: r}, &p)
+	return p, err
+}
+
+// StartImport starts the job that imports an image; its result is a
+// droveway.ImportResult.
+func (c *Client) StartImport(ctx context.Context, name string, r ImportRequest, request Request) (droveway.Job, error) {
+	return c.start(ctx, call{method: http.MethodPost, path: []string{"v1", "images", name, "import"}, in: r}, request)
+}
+
 // OpenImage downloads an image from an offset in bytes on. The caller closes
 // it.
 func (c *Client) OpenImage(ctx context.Context, name string, offset int64) (io.ReadCloser, error) {

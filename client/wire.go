@@ -183,3 +183,17 @@ func Decode(result json.RawMessage, out any) error {
 	}
 	return nil
 }
+
+// ImportRequest says what the server is to import. Give a link or an upload.
+type ImportRequest struct {
+	Link   string `json:"link,omitempty" doc:"Address as https://host/path that the server fetches. It is kept apart from the job, as it may hold secrets"`
+	Shown  string `json:"shown,omitempty" maxLength:"2048" doc:"How people see that address (default: the link without user, password and query)"`
+	Upload string `json:"upload,omitempty" maxLength:"64" doc:"Name of an upload that is whole"`
+	Disk   string `json:"disk,omitempty" doc:"Which disk of an archive, by number from 1 on or by name (default: all, as NAME-1 and so on if there are several)"`
+	SHA256 string `json:"sha256,omitempty" doc:"SHA-256 that the source must have, in hexadecimal"`
+}
+
+// UploadState is how far an upload is.
+type UploadState struct {
+	Offset int64 `json:"offset" doc:"Bytes that have arrived: go on from there"`
+}

@@ -220,11 +220,23 @@ func parsePairs(flag, text string, keys map[string]func(string) error) error {
 	return nil
 }
 
+// open opens a file, or standard input for -.
+func (a *app) open(path string) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(a.env.In), nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, droveway.Errorf(droveway.Invalid, "open the file: %w", err)
+	}
+	return f, nil
+}
+
 // machineFile reads a machine as machine show prints it; what the server sets
 // is left out of account.
 func (a *app) machineFile(path string) (droveway.Machine, error) {
 	m := droveway.Machine{Spec: droveway.MachineSpec{CPUs: 1, MemoryMiB: 1024, Running: true}}
-	from, _, err := a.open(path)
+	from, err := a.open(path)
 	if err != nil {
 		return m, err
 	}

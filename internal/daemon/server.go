@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ import (
 	"github.com/droveway/droveway/internal/host"
 	"github.com/droveway/droveway/internal/httpapi"
 	"github.com/droveway/droveway/internal/image"
+	"github.com/droveway/droveway/internal/image/intake"
 	"github.com/droveway/droveway/internal/machine"
 	"github.com/droveway/droveway/internal/migrate"
 )
@@ -173,11 +175,15 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 		Fleet: s.fleet, Hosts: hosts, Conn: s.conn, Jobs: jobs, Leases: leases, Log: s.cfg.Log, Metrics: s.metrics,
 	})
 	moves := migrate.New(migrate.Config{Fleet: s.fleet, Hosts: hosts, Jobs: jobs, Events: s.conn, Log: s.cfg.Log})
-	for _, k := range append(machines.Kinds(), moves.Kinds()...) {
+	imports, err := intake.New(intake.Config{Fleet: s.fleet, Library: s.images, Jobs: jobs, Events: s.conn, Log: s.cfg.Log})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for _, k := range slices.Concat(machines.Kinds(), moves.Kinds(), imports.Kinds()) {
 		jobs.Register(k)
 	}
 	api := httpapi.New(httpapi.Config{
-		Fleet: s.fleet, Machines: machines, Moves: moves, Jobs: jobs, Images: s.images, Events: s.conn,
+		Fleet: s.fleet, Machines: machines, Moves: moves, Jobs: jobs, Images: s.images, Intake: imports, Events: s.conn,
 		Consoles: hosts, Relations: s.relations, Registrar: registrar{s.authority, s.bus}, Version: cli.Version(), Log: s.cfg.Log, Metrics: s.metrics,
 	})
 	return api, jobs, machines, nil

@@ -16,6 +16,8 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/fleet"
 	"github.com/droveway/droveway/internal/host"
+	"github.com/droveway/droveway/internal/image"
+	"github.com/droveway/droveway/internal/image/intake"
 	"github.com/droveway/droveway/internal/machine"
 	"github.com/droveway/droveway/internal/migrate"
 )
@@ -49,10 +51,19 @@ type Jobs interface {
 
 // Images keeps the bytes of images.
 type Images interface {
-	Import(ctx context.Context, name string, from io.Reader, progress func(int64)) (droveway.Image, error)
+	Import(ctx context.Context, o image.Order, from io.Reader) (droveway.Image, error)
 	Open(name string) (*os.File, droveway.Image, error)
 	List() ([]droveway.Image, error)
 	Remove(name string) error
+}
+
+// Intake brings images in by a job, from uploads and from addresses.
+type Intake interface {
+	Plan(ctx context.Context, r intake.Request) (droveway.ImportPlan, error)
+	Start(ctx context.Context, r intake.Request, requestID string) (droveway.Job, error)
+	Uploaded(name, upload string) (int64, error)
+	Receive(ctx context.Context, name, upload string, offset, size int64, from io.Reader) (int64, error)
+	Abandon(name, upload string) error
 }
 
 // Events is the record of what happens.
@@ -83,6 +94,7 @@ type Config struct {
 	Moves     Moves
 	Jobs      Jobs
 	Images    Images
+	Intake    Intake
 	Events    Events
 	Consoles  Consoles
 	Relations Relations
@@ -122,6 +134,7 @@ func New(cfg Config) *API {
 func (a *API) routes() {
 	a.hostRoutes()
 	a.imageRoutes()
+	a.importRoutes()
 	a.machineRoutes()
 	a.restartRoutes()
 	a.resizeRoutes()

@@ -12,14 +12,17 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
+	"github.com/droveway/droveway/internal/image"
 )
 
 // Upload is the input of import-image. Its body is not read by the framework,
 // which would keep it in memory.
 type Upload struct {
 	Named
-	Size int64 `query:"size" minimum:"0" doc:"Bytes of the file: an upload that was cut short is refused"`
-	body io.Reader
+	Size   int64  `query:"size" minimum:"0" doc:"Bytes of the file: an upload that was cut short is refused"`
+	SHA256 string `query:"sha256" doc:"SHA-256 that the file must have, in hexadecimal"`
+	Disk   string `query:"disk" doc:"Which disk of an archive, by number from 1 on or by name"`
+	body   io.Reader
 }
 
 // Resolve takes the body.
@@ -36,14 +39,13 @@ func (a *API) imageRoutes() {
 		i, _, err := a.cfg.Fleet.Images.Get(ctx, in.Name)
 		return answer(i, err)
 	})
-	binary := map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}
-	up := withStatus(op("import-image", http.MethodPut, "/v1/images/{name}", "Upload an image, raw or qcow2"), http.StatusCreated)
-	up.RequestBody = &huma.RequestBody{Required: true, Content: binary}
+	up := withStatus(op("import-image", http.MethodPut, "/v1/images/{name}", "Upload an image in one go: raw, qcow2, VMDK, VHD, VHDX, or OVA with one disk"), http.StatusCreated)
+	up.RequestBody = &huma.RequestBody{Required: true, Content: binary()}
 	up.Metadata = map[string]any{streams: true}
 	route(a, admins, up, a.importImage)
 	down := op("get-image-content", http.MethodGet, "/v1/images/{name}/content", "Download an image, whole or a range of it")
 	down.Metadata = map[string]any{streams: true}
-	down.Responses = map[string]*huma.Response{"200": {Description: "The file", Content: binary}, "206": {Description: "A part of it", Content: binary}}
+	down.Responses = map[string]*huma.Response{"200": {Description: "The file", Content: binary()}, "206": {Description: "A part of it", Content: binary()}}
 	route(a, agents, down, a.imageContent)
 	route(a, admins, op("delete-image", http.MethodDelete, "/v1/images/{name}", "Remove an image that no machine is being made from"), a.deleteImage)
 }
@@ -56,7 +58,8 @@ func (a *API) importImage(ctx context.Context, in *Upload) (*reply[droveway.Imag
 	if err := a.cfg.Fleet.Images.Create(ctx, in.Name, begun); err != nil {
 		return nil, err
 	}
-	img, err := a.cfg.Images.Import(ctx, in.Name, &sized{Reader: in.body, name: in.Name, want: in.Size}, nil)
+	order := image.Order{Name: in.Name, SHA256: in.SHA256, Disk: in.Disk}
+	img, err := a.cfg.Images.Import(ctx, order, &sized{Reader: in.body, name: in.Name, want: in.Size})
 	after := context.WithoutCancel(ctx)
 	if err != nil {
 		if again := a.cfg.Fleet.Images.Delete(after, in.Name); again != nil {
@@ -109,7 +112,7 @@ func (a *API) deleteImage(ctx context.Context, in *Named) (*struct{}, error) {
 		return nil, err
 	}
 	if img.State == droveway.ImageImporting {
-		return nil, droveway.Errorf(droveway.Conflict, "image %s is being imported: wait for it", in.Name)
+		return nil, droveway.Errorf(droveway.Conflict, "image %s is being imported: wait for it, or cancel its job %s", in.Name, img.Job)
 	}
 	machines, err := a.cfg.Fleet.Machines.List(ctx)
 	if err != nil {
@@ -149,6 +152,9 @@ func (a *API) Recover(ctx context.Context) error {
 	have := map[string]bool{}
 	for _, img := range kept {
 		have[img.Name] = true
+		if a.underWay(ctx, img) {
+			continue
+		}
 		if err := a.record(ctx, img); err != nil {
 			return err
 		}
@@ -158,7 +164,7 @@ func (a *API) Recover(ctx context.Context) error {
 		return err
 	}
 	for _, img := range listed {
-		if have[img.Name] {
+		if have[img.Name] || a.underWay(ctx, img) {
 			continue
 		}
 		a.cfg.Log.Info("an image that is not whole is forgotten", "image", img.Name)
@@ -169,7 +175,17 @@ func (a *API) Recover(ctx context.Context) error {
 	return nil
 }
 
+// underWay reports whether a job imports an image, which goes on by itself.
+func (a *API) underWay(ctx context.Context, img droveway.Image) bool {
+	if img.Job == "" {
+		return false
+	}
+	j, err := a.cfg.Jobs.Get(ctx, img.Job)
+	return err == nil && !j.State.Ended()
+}
+
 func (a *API) record(ctx context.Context, img droveway.Image) error {
+	img.Job = "" // it has ended
 	err := a.cfg.Fleet.Images.Create(ctx, img.Name, img)
 	if !droveway.Is(err, droveway.Exists) {
 		return err

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/stage"
+	"github.com/droveway/droveway/internal/volume"
 )
 
 // Library is a directory of images: for each the file <name> and, written last,
@@ -27,9 +29,19 @@ type Library struct {
 }
 
 const (
-	description = ".json" // suffix; a name has no dot
-	unfinished  = ".new-" // prefix of what is being imported
+	description = ".json"  // suffix; a name has no dot
+	unfinished  = ".new-"  // prefix of what is being imported
+	arriving    = ".stage" // directory of what is on its way in, and survives a kill
 )
+
+// Stage opens the directory of what is on its way in. It is on the same file
+// system, so that what has arrived becomes an image without a copy.
+func (l *Library) Stage() (*stage.Dir, error) {
+	return stage.OpenDir(filepath.Join(l.dir, arriving), l.log)
+}
+
+// Free is how many bytes the library can still take.
+func (l *Library) Free() (int64, error) { return volume.FreeBytes(l.dir) }
 
 // Open opens a library, makes its directory if there is none, and removes what
 // interrupted imports have left.

@@ -103,7 +103,7 @@ func testImport(t *testing.T, format droveway.Format, file []byte) {
 	dir := filepath.Join(t.TempDir(), "images")
 	l := openLibrary(t, dir)
 	var done int64
-	got, err := l.Import(t.Context(), "debian-12", bytes.NewReader(file), func(n int64) { done = n })
+	got, err := l.Import(t.Context(), Order{Name: "debian-12", Progress: func(n int64) { done = n }}, bytes.NewReader(file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +112,7 @@ func testImport(t *testing.T, format droveway.Format, file []byte) {
 		Meta:   droveway.Meta{Name: "debian-12", Created: got.Created},
 		Format: format, Size: 3 << 20, Bytes: int64(len(file)), SHA256: hex.EncodeToString(sum[:]),
 		State: droveway.ImageReady, Updated: got.Created,
+		Source: &droveway.ImageSource{Format: string(format), Bytes: int64(len(file)), SHA256: hex.EncodeToString(sum[:])},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("image (-want +got):\n%s", d)
@@ -158,7 +159,7 @@ func TestImportRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			_, err := openLibrary(t, dir).Import(c.ctx, c.image, c.from, nil)
+			_, err := openLibrary(t, dir).Import(c.ctx, Order{Name: c.image}, c.from)
 			wantError(t, err, c.kind, c.says)
 			if left := names(t, dir); len(left) != 0 {
 				t.Errorf("left %v", left)
@@ -174,13 +175,13 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 func TestNameClash(t *testing.T) {
 	t.Parallel()
 	l := openLibrary(t, t.TempDir())
-	first, err := l.Import(t.Context(), "a", bytes.NewReader(disk()), nil)
+	first, err := l.Import(t.Context(), Order{Name: "a"}, bytes.NewReader(disk()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = l.Import(t.Context(), "a", failing{errors.New("must not be read")}, nil)
+	_, err = l.Import(t.Context(), Order{Name: "a"}, failing{errors.New("must not be read")})
 	wantError(t, err, droveway.Exists, "image a is there already")
-	if got, err := l.Get("a"); err != nil || got != first {
+	if got, err := l.Get("a"); err != nil || !cmp.Equal(got, first) {
 		t.Errorf("the first image became %+v, %v", got, err)
 	}
 }
@@ -200,11 +201,11 @@ func TestWhileImporting(t *testing.T) {
 	b := blocked{make(chan struct{}), make(chan struct{})}
 	ended := make(chan error)
 	go func() {
-		_, err := l.Import(t.Context(), "a", io.MultiReader(b, bytes.NewReader(disk())), nil)
+		_, err := l.Import(t.Context(), Order{Name: "a"}, io.MultiReader(b, bytes.NewReader(disk())))
 		ended <- err
 	}()
 	<-b.reading
-	_, err := l.Import(t.Context(), "a", bytes.NewReader(disk()), nil)
+	_, err := l.Import(t.Context(), Order{Name: "a"}, bytes.NewReader(disk()))
 	wantError(t, err, droveway.Conflict, "is being imported")
 	wantError(t, l.Remove("a"), droveway.Conflict, "is being imported")
 	_, _, err = l.Open("a")
@@ -226,7 +227,7 @@ func TestListAndRemove(t *testing.T) {
 	dir := t.TempDir()
 	l := openLibrary(t, dir)
 	for _, name := range []string{"b", "a"} {
-		if _, err := l.Import(t.Context(), name, bytes.NewReader(disk()), nil); err != nil {
+		if _, err := l.Import(t.Context(), Order{Name: name}, bytes.NewReader(disk())); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -256,7 +257,7 @@ func TestListAndRemove(t *testing.T) {
 func TestOpenRemovesWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if _, err := openLibrary(t, dir).Import(t.Context(), "a", bytes.NewReader(disk()), nil); err != nil {
+	if _, err := openLibrary(t, dir).Import(t.Context(), Order{Name: "a"}, bytes.NewReader(disk())); err != nil {
 		t.Fatal(err)
 	}
 	// A kill may leave a stream, a file that has no description yet, or a
@@ -286,7 +287,7 @@ func TestDamagedDescription(t *testing.T) {
 func helpImport() {
 	l, err := Open(os.Getenv(helperEnv), quiet())
 	if err == nil {
-		_, err = l.Import(context.Background(), "a", os.Stdin, func(n int64) { fmt.Println(n) })
+		_, err = l.Import(context.Background(), Order{Name: "a", Progress: func(n int64) { fmt.Println(n) }}, os.Stdin)
 	}
 	if err != nil {
 		panic(err)

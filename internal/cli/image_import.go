@@ -1,0 +1,300 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/client"
+	"github.com/droveway/droveway/internal/image/source"
+	"github.com/droveway/droveway/internal/image/survey"
+)
+
+const importLong = `Import an image that machines are made from. SOURCE is a file, - for standard
+input, an address (http, https) or an object in S3 (s3://bucket/key). It may be raw,
+qcow2, VMDK (with all its files in one folder), VHD, VHDX, or an OVA. Raw and qcow2
+are kept as they are, the rest becomes qcow2.
+
+A file is sent to the server: if that is cut, the same command goes on where it was.
+An address is fetched by the server itself, which goes on by itself; an object in S3
+by a link that is signed here and valid for a day, so that your keys stay with you.
+
+An OVA with several disks becomes the images NAME-1, NAME-2 and so on, or with --disk
+one image called NAME.`
+
+// importFlags are the flags of image import.
+type importFlags struct {
+	jobFlags
+	req client.ImportRequest
+	s3  source.S3
+	dry bool
+}
+
+func imageImport(a *app) *cobra.Command {
+	var f importFlags
+	c := &cobra.Command{Use: "import NAME SOURCE", Short: "Import an image from a file, an address or S3", Long: importLong, Args: operands("NAME", "SOURCE")}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.importImage(cmd.Context(), args[0], args[1], &f)
+	}
+	c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) == 1 {
+			return []cobra.Completion{"https://", "s3://"}, cobra.ShellCompDirectiveDefault | cobra.ShellCompDirectiveNoSpace // or a file
+		}
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c.Flags().BoolVar(&f.wait, "wait", true, "wait until the image is there, and show how far it is")
+	c.Flags().StringVar(&f.request, "request-id", "", "name of this request: repeating it does not do it again")
+	c.Flags().StringVar(&f.req.SHA256, "sha256", "", "`checksum` that the source must have, in hexadecimal")
+	c.Flags().StringVar(&f.req.Disk, "disk", "", "which `disk` of an OVA, by number from 1 on or by name (default: all)")
+	c.Flags().StringVar(&f.s3.Endpoint, "s3-endpoint", "", "`URL` of the S3 server (default: $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, then AWS)")
+	c.Flags().StringVar(&f.s3.Region, "s3-region", "", "`region` of the bucket (default: $AWS_REGION, $AWS_DEFAULT_REGION)")
+	c.Flags().BoolVar(&f.dry, "dry-run", false, "tell what SOURCE is and what would become of it, and copy nothing")
+	return c
+}
+
+func (a *app) importImage(ctx context.Context, name, from string, f *importFlags) error {
+	if err := droveway.ValidName("image", name); err != nil {
+		return err
+	}
+	scheme, _, isURL := strings.Cut(from, "://")
+	switch {
+	case from == "-":
+		return a.importStream(ctx, name, f)
+	case !isURL:
+		return a.importFile(ctx, name, from, f)
+	case scheme == "s3":
+		if err := f.sign(ctx, a, from); err != nil {
+			return err
+		}
+	case scheme == "http", scheme == "https":
+		f.req.Link = from
+	default:
+		return droveway.Errorf(droveway.Invalid, "source %s: give a file, -, or an address that begins with https://, http:// or s3://", from)
+	}
+	return a.withClient(func(api *client.Client) error {
+		if !f.dry {
+			return a.startImport(ctx, api, name, f)
+		}
+		p, err := api.PlanImport(ctx, name, f.req)
+		if err != nil {
+			return err
+		}
+		return a.printPlan(p)
+	})
+}
+
+// sign makes a link to an object in S3.
+func (f *importFlags) sign(ctx context.Context, a *app, address string) error {
+	var err error
+	if f.s3.Bucket, f.s3.Key, err = source.ParseS3(address); err != nil {
+		return err
+	}
+	f.s3.FromEnvironment(a.env.Getenv)
+	f.req.Shown = address
+	f.req.Link, err = f.s3.Link(ctx)
+	return err
+}
+
+func (a *app) withClient(do func(*client.Client) error) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	return do(api)
+}
+
+// importFile looks at a file before any of it is sent.
+func (a *app) importFile(ctx context.Context, name, path string, f *importFlags) error {
+	s, err := survey.Open(path)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	plan, err := s.Plan(name, f.req.Disk)
+	if err != nil {
+		return err
+	}
+	if f.dry {
+		plan.Resumable = true
+		return a.printPlan(plan)
+	}
+	whole, err := s.Whole()
+	if err != nil {
+		return err
+	}
+	defer whole.Close()
+	if f.req.Upload, err = uploadName(append([]string{path}, s.Parts...)); err != nil {
+		return err
+	}
+	return a.withClient(func(api *client.Client) error {
+		up := a.newUpload(name, whole.Size())
+		err := api.Upload(ctx, name, f.req.Upload, whole, whole.Size(), up.show)
+		up.end()
+		if err != nil {
+			return err
+		}
+		return a.startImport(ctx, api, name, f)
+	})
+}
+
+func (a *app) importStream(ctx context.Context, name string, f *importFlags) error {
+	if f.dry {
+		return droveway.Errorf(droveway.Invalid, "standard input can be read only once: give a file to --dry-run")
+	}
+	f.req.Upload = strings.ToLower(rand.Text())
+	return a.withClient(func(api *client.Client) error {
+		up := a.newUpload(name, 0)
+		err := api.UploadStream(ctx, name, f.req.Upload, a.env.In, up.show)
+		up.end()
+		if err != nil {
+			return err
+		}
+		return a.startImport(ctx, api, name, f)
+	})
+}
+
+// uploadName names the upload of files: the same for the same files as long as they
+// do not change, so that a second attempt goes on with the first.
+func uploadName(paths []string) (string, error) {
+	h := sha256.New()
+	for _, p := range paths {
+		path, err := filepath.Abs(p)
+		if err != nil {
+			return "", droveway.Errorf(droveway.Internal, "find %s: %w", p, err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return "", droveway.Errorf(droveway.Invalid, "look at the image: %w", err)
+		}
+		fmt.Fprintf(h, "%s\x00%d\x00%d\x00", path, info.Size(), info.ModTime().UnixNano())
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+}
+
+func (a *app) startImport(ctx context.Context, api *client.Client, name string, f *importFlags) error {
+	j, err := api.StartImport(ctx, name, f.req, client.Request(f.request))
+	if err != nil {
+		return err
+	}
+	if !f.wait {
+		return printOne(a, j, jobColumns)
+	}
+	if j, err = a.follow(ctx, api, j.Name); err != nil {
+		return err
+	}
+	if j.State == droveway.JobFailed {
+		return &jobFailed{j}
+	}
+	return a.imported(ctx, api, j)
+}
+
+// imported prints the images that an import has made.
+func (a *app) imported(ctx context.Context, api *client.Client, j droveway.Job) error {
+	var res droveway.ImportResult
+	if err := client.Decode(j.Result, &res); err != nil {
+		return err
+	}
+	for _, n := range res.Notes {
+		fmt.Fprintln(a.env.Err, "note:", n)
+	}
+	var images []droveway.Image
+	for _, name := range res.Images {
+		i, err := api.Image(ctx, name)
+		if err != nil {
+			return err
+		}
+		images = append(images, i)
+	}
+	if len(images) == 1 {
+		return printOne(a, images[0], imageColumns)
+	}
+	return printList(a, images, imageColumns)
+}
+
+var plannedImageColumns = []column[droveway.PlannedImage]{
+	{title: "image", value: func(i droveway.PlannedImage) string { return i.Name }},
+	{title: "from", value: func(i droveway.PlannedImage) string { return strings.TrimSpace(i.From + " " + i.Member) }},
+	{title: "becomes", value: becomes},
+	{title: "size", value: func(i droveway.PlannedImage) string { return bytesText(i.Size) }},
+}
+
+func becomes(i droveway.PlannedImage) string {
+	if i.Member == "" && string(i.Format) == strings.Fields(i.From + " ?")[0] {
+		return string(i.Format) + ", as it is"
+	}
+	return string(i.Format)
+}
+
+func (a *app) printPlan(p droveway.ImportPlan) error {
+	if a.output != "table" {
+		return a.encode(p)
+	}
+	if err := printList(a, p.Images, plannedImageColumns); err != nil {
+		return err
+	}
+	for _, n := range p.Notes {
+		if err := writeLine(a.env.Out, "note: "+n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// upload shows how far an upload is.
+type upload struct {
+	p     *progress
+	name  string
+	total int64 // 0: not known
+	began time.Time
+	first int64 // bytes that were there before
+	done  int64
+	shown time.Time
+}
+
+func (a *app) newUpload(name string, total int64) *upload {
+	return &upload{p: &progress{w: a.env.Err, terminal: a.env.Terminal}, name: name, total: total, began: time.Now(), first: -1}
+}
+
+const redraw = 200 * time.Millisecond
+
+func (u *upload) show(done int64) {
+	if u.first < 0 {
+		u.first = done
+	}
+	if u.done = done; time.Since(u.shown) >= redraw {
+		u.draw(fmt.Sprint(done >> 30))
+	}
+}
+
+// end shows the last place that was reached.
+func (u *upload) end() {
+	if u.done > 0 {
+		u.draw("end")
+	}
+	u.p.end()
+}
+
+func (u *upload) draw(key string) {
+	u.shown = time.Now()
+	p := droveway.Progress{Done: u.done, Total: u.total}
+	if past := time.Since(u.began); past > redraw {
+		p.Rate = int64(float64(u.done-u.first) / past.Seconds())
+	}
+	if p.Rate > 0 && p.Total > 0 {
+		p.Remaining = (p.Total - p.Done) * 1000 / p.Rate
+	}
+	if p.Total > 0 {
+		key = fmt.Sprint(u.done * tenths / p.Total)
+	}
+	u.p.show(key, fmt.Sprintf("image %s: %s", u.name, progressText(p)))
+}

@@ -1,0 +1,227 @@
+package intake
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/job"
+	"github.com/droveway/droveway/internal/fleet"
+	"github.com/droveway/droveway/internal/image"
+	"github.com/droveway/droveway/internal/image/source"
+	"github.com/droveway/droveway/internal/image/stage"
+	"github.com/droveway/droveway/internal/image/survey"
+)
+
+// Kind is the kind of the jobs.
+const Kind = "image-import"
+
+// patience is how long a source may give nothing before the import fails.
+const patience = 10 * time.Minute
+
+// Config is what an Intake stands on.
+type Config struct {
+	Fleet    *fleet.Fleet
+	Library  *image.Library
+	Jobs     *job.Manager
+	Events   Publisher
+	HTTP     *http.Client  // nil: one of its own
+	Patience time.Duration // 0: 10 minutes
+	Log      *slog.Logger
+}
+
+// Publisher publishes events. bus.Conn is one.
+type Publisher interface {
+	Publish(ctx context.Context, e droveway.Event) error
+}
+
+// Intake brings images in.
+type Intake struct {
+	cfg   Config
+	stage *stage.Dir
+}
+
+// New makes an Intake; it starts nothing.
+func New(cfg Config) (*Intake, error) {
+	if cfg.HTTP == nil {
+		cfg.HTTP = source.NewClient(http.DefaultTransport)
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = patience
+	}
+	dir, err := cfg.Library.Stage()
+	return &Intake{cfg, dir}, err
+}
+
+// Request says what is to be imported.
+type Request struct {
+	Name   string // of the image
+	Link   string // that the server fetches; may hold secrets
+	Shown  string // where that is, for people; empty: the link without its secrets
+	Upload string // name of an upload that is whole, instead of a link
+	Disk   string // which disk of an archive, by number or name; empty: all
+	SHA256 string // that the source must have; empty: any
+}
+
+func (r *Request) check() error {
+	if err := droveway.ValidName("image", r.Name); err != nil {
+		return err
+	}
+	if (r.Link == "") == (r.Upload == "") {
+		return droveway.Errorf(droveway.Invalid, "import image %s: give the address of a source, or the name of an upload", r.Name)
+	}
+	if err := image.ValidSHA256(r.SHA256); err != nil || r.Link == "" {
+		return err
+	}
+	return source.Check(r.Link)
+}
+
+// staged is what the transfer of a request is called in the stage. The name of the
+// image is part of it, so that whoever has claimed the name has the transfer.
+func staged(name, upload string) string {
+	sum := sha256.Sum256([]byte(name + "\x00" + upload))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Plan tells what an import would do, and copies nothing. Of a server that gives
+// no parts it can tell little. Errors are those for which the import would be
+// refused.
+func (i *Intake) Plan(ctx context.Context, r Request) (droveway.ImportPlan, error) {
+	if err := r.check(); err != nil {
+		return droveway.ImportPlan{}, err
+	}
+	if err := i.free(ctx, r.Name); err != nil {
+		return droveway.ImportPlan{}, err
+	}
+	if r.Upload != "" {
+		return i.planUpload(r)
+	}
+	remote, err := source.Open(ctx, i.cfg.HTTP, r.Link)
+	if err != nil {
+		return droveway.ImportPlan{}, err
+	}
+	p, err := planRemote(remote, r)
+	if err != nil {
+		return droveway.ImportPlan{}, droveway.Errorf(droveway.KindOf(err), "%s: %w", r.shown(), err)
+	}
+	p.Source.Location, p.Source.Bytes, p.Resumable = r.shown(), max(remote.Size, 0), remote.CanGoOn()
+	if !p.Resumable {
+		p.Notes = append(p.Notes, "the server cannot give the rest of a file for certain: after a cut the transfer begins anew")
+	}
+	return p, i.checkRoom(remote.Size)
+}
+
+func (r *Request) shown() string {
+	if r.Shown != "" {
+		return r.Shown
+	}
+	return source.Shown(r.Link)
+}
+
+func planRemote(remote *source.Remote, r Request) (droveway.ImportPlan, error) {
+	if !remote.Ranges {
+		return droveway.ImportPlan{Images: []droveway.PlannedImage{}, Notes: []string{"the server gives no parts of files: what it is will be seen when it is here"}}, nil
+	}
+	s, err := survey.New(remote, remote.Size)
+	if err != nil {
+		return droveway.ImportPlan{}, err
+	}
+	defer s.Close()
+	return s.Plan(r.Name, r.Disk)
+}
+
+func (i *Intake) planUpload(r Request) (droveway.ImportPlan, error) {
+	f, err := i.whole(staged(r.Name, r.Upload))
+	if err != nil {
+		return droveway.ImportPlan{}, err
+	}
+	defer f.Close()
+	s, err := survey.OpenAlone(f.Path())
+	if err != nil {
+		return droveway.ImportPlan{}, err
+	}
+	defer s.Close()
+	p, err := s.Plan(r.Name, r.Disk)
+	p.Source.SHA256 = f.SHA256()
+	return p, err
+}
+
+// whole opens a transfer that has all its bytes.
+func (i *Intake) whole(id string) (*stage.File, error) {
+	if !i.stage.Has(id) {
+		return nil, droveway.Errorf(droveway.NotFound, "there is no such upload: send the image first")
+	}
+	f, err := i.stage.Open(id)
+	if err != nil {
+		return nil, err
+	}
+	if !f.Whole() {
+		_ = f.Close()
+		return nil, droveway.Errorf(droveway.Conflict, "the upload has %d bytes and is not whole: send the rest first", f.Offset())
+	}
+	return f, nil
+}
+
+// free says Exists if an image of that name is there, or being imported.
+func (i *Intake) free(ctx context.Context, name string) error {
+	img, _, err := i.cfg.Fleet.Images.Get(ctx, name)
+	switch {
+	case droveway.Is(err, droveway.NotFound):
+		return nil
+	case err != nil:
+		return err
+	case img.Job != "":
+		return droveway.Errorf(droveway.Exists, "image %s is being imported by job %s: wait for it, or cancel it", name, img.Job)
+	}
+	return droveway.Errorf(droveway.Exists, "image %s is there already: remove it or use another name", name)
+}
+
+// checkRoom says Unavailable if the library has no room for so many more bytes.
+func (i *Intake) checkRoom(bytes int64) error {
+	have, err := i.cfg.Library.Free()
+	if err == nil && bytes > have {
+		err = droveway.Errorf(droveway.Unavailable, "no room on the server: %d MiB are to come and %d MiB are free: make room: %w", bytes>>20, have>>20, syscall.ENOSPC)
+	}
+	return err
+}
+
+// Start starts the job that imports. What is wrong with the source is said at once
+// where it can be, as by Plan. The same request identifier gives the same job.
+func (i *Intake) Start(ctx context.Context, r Request, requestID string) (droveway.Job, error) {
+	if j, ok, err := i.cfg.Jobs.Find(ctx, Kind, requestID); err != nil || ok {
+		return j, err
+	}
+	if _, err := i.Plan(ctx, r); err != nil {
+		return droveway.Job{}, err
+	}
+	a := args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256}
+	if r.Link != "" {
+		a.Location = r.shown()
+		if err := i.remember(a.Stage, r.Link); err != nil {
+			return droveway.Job{}, err
+		}
+	}
+	return i.cfg.Jobs.Submit(ctx, Kind, "image/"+r.Name, a, job.SubmitOptions{RequestID: requestID})
+}
+
+// remember keeps the link beside the transfer, and not with the job, which
+// everybody can read who may read jobs.
+func (i *Intake) remember(id, link string) error {
+	f, err := i.stage.Open(id)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if about := f.About(); about.Link != link {
+		if err := f.Remember(stage.About{Link: link}); err != nil {
+			return err
+		}
+		return f.Reset()
+	}
+	return nil
+}

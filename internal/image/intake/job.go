@@ -1,0 +1,143 @@
+package intake
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/job"
+)
+
+// args are the arguments of the job. There are no secrets among them.
+type args struct {
+	Name     string `json:"name"`
+	Stage    string `json:"stage"`
+	Location string `json:"location,omitempty"`
+	Disk     string `json:"disk,omitempty"`
+	SHA256   string `json:"sha256,omitempty"`
+}
+
+// state is what the steps hand on.
+type state struct {
+	Restarts int      `json:"restarts,omitempty"` // how often the transfer began anew
+	SHA256   string   `json:"sha256,omitempty"`   // of the source
+	Images   []string `json:"images,omitempty"`   // that are made
+	Notes    []string `json:"notes,omitempty"`
+}
+
+func (s *state) note(text string) {
+	if !slices.Contains(s.Notes, text) {
+		s.Notes = append(s.Notes, text)
+	}
+}
+
+type run = job.Run[state]
+
+// work is one import.
+type work struct {
+	*Intake
+	args
+}
+
+// Kinds gives the kinds of job, to be registered.
+func (i *Intake) Kinds() []job.Kind {
+	return []job.Kind{job.Define(Kind, func(raw json.RawMessage) ([]job.Step[state], error) {
+		w := work{Intake: i}
+		if err := json.Unmarshal(raw, &w.args); err != nil {
+			return nil, droveway.Errorf(droveway.Invalid, "arguments of an import: %w", err)
+		}
+		return w.steps(), nil
+	})}
+}
+
+func (w work) steps() []job.Step[state] {
+	return []job.Step[state]{
+		{Name: "claim", Do: w.claim, Undo: w.unclaim},
+		{Name: "fetch", Do: w.fetch, Undo: w.discard},
+		{Name: "examine", Do: w.examine, Undo: w.unclaimDisks},
+		{Name: "convert", Do: w.convert, Undo: w.removeMade},
+		{Name: "publish", Do: w.publish, Point: true},
+	}
+}
+
+// claim takes the name.
+func (w work) claim(ctx context.Context, r *run) error { return w.claimName(ctx, w.Name, r.Job) }
+
+func (w work) unclaim(ctx context.Context, r *run) error { return w.unclaimName(ctx, w.Name, r.Job) }
+
+func (w work) claimName(ctx context.Context, name, jobName string) error {
+	img := droveway.Image{Meta: droveway.Meta{Name: name, Created: time.Now().UTC()}, State: droveway.ImageImporting, Job: jobName}
+	err := w.cfg.Fleet.Images.Create(ctx, name, img)
+	if !droveway.Is(err, droveway.Exists) {
+		return err
+	}
+	have, _, err := w.cfg.Fleet.Images.Get(ctx, name)
+	if err == nil && have.Job == jobName {
+		return nil
+	}
+	if err := w.free(ctx, name); err != nil {
+		return err
+	}
+	return droveway.Errorf(droveway.Unavailable, "image %s was removed just now", name) // the next attempt has it
+}
+
+// unclaimName gives a name back, if the job has it.
+func (w work) unclaimName(ctx context.Context, name, jobName string) error {
+	img, _, err := w.cfg.Fleet.Images.Get(ctx, name)
+	if droveway.Is(err, droveway.NotFound) || err == nil && img.Job != jobName {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return w.cfg.Fleet.Images.Delete(ctx, name)
+}
+
+// discard removes what has arrived.
+func (w work) discard(context.Context, *run) error { return w.stage.Remove(w.Stage) }
+
+func (w work) unclaimDisks(ctx context.Context, r *run) error {
+	for _, name := range r.State.Images {
+		if name == w.Name {
+			continue
+		}
+		if err := w.unclaimName(ctx, name, r.Job); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish shows the images. It only goes forward: what is shown may be in use.
+func (w work) publish(ctx context.Context, r *run) error {
+	for _, name := range r.State.Images {
+		err := w.show(ctx, name, r.Job)
+		if err != nil && !droveway.Is(err, droveway.NotFound) { // somebody may have removed it already
+			return err
+		}
+	}
+	if !slices.Contains(r.State.Images, w.Name) {
+		if err := w.unclaimName(ctx, w.Name, r.Job); err != nil {
+			return err
+		}
+	}
+	if err := w.stage.Remove(w.Stage); err != nil {
+		return err
+	}
+	return r.Result(droveway.ImportResult{Images: r.State.Images, SHA256: r.State.SHA256, Notes: r.State.Notes})
+}
+
+func (w work) show(ctx context.Context, name, jobName string) error {
+	made, err := w.cfg.Library.Get(name)
+	if err != nil {
+		return err
+	}
+	made.Job = ""
+	if _, err := w.cfg.Fleet.Images.Update(ctx, name, func(i *droveway.Image) error { *i = made; return nil }); err != nil {
+		return err
+	}
+	e := droveway.Event{ID: jobName + "-" + name, Type: "image.ready", Subject: "image/" + name, Source: "server"}
+	return w.cfg.Events.Publish(ctx, e)
+}

@@ -1,0 +1,252 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/format"
+)
+
+// ErrChanged says that the source is not what it was when the transfer began, so
+// that it has to begin anew.
+var ErrChanged = errors.New("the source has changed")
+
+// Remote is a file on a web server.
+type Remote struct {
+	Size   int64  // bytes; -1: the server does not say
+	Tag    string // strong validator of the contents: an ETag or a date; empty: none
+	Ranges bool   // the server gives parts
+
+	link   string
+	client *http.Client
+	ctx    context.Context // of ReadAt, which has none of its own
+
+	silence time.Duration
+}
+
+const maxRedirects = 10
+
+// NewClient makes a client that follows redirects, but never to where a secret
+// would travel in the clear.
+func NewClient(transport http.RoundTripper) *http.Client {
+	return &http.Client{Transport: transport, CheckRedirect: func(to *http.Request, via []*http.Request) error {
+		switch {
+		case len(via) >= maxRedirects:
+			return droveway.Errorf(droveway.Invalid, "more than %d redirects", maxRedirects)
+		case to.URL.Scheme == "http" && via[0].URL.Scheme == "https":
+			return droveway.Errorf(droveway.Invalid, "a redirect from https to http: give the http address itself if you trust it")
+		}
+		return nil
+	}}
+}
+
+// Check tells whether a link can be fetched; Invalid if not.
+func Check(link string) error {
+	u, err := url.Parse(link)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return droveway.Errorf(droveway.Invalid, "source %q: an address as https://host/path is needed", Shown(link))
+	}
+	return nil
+}
+
+// Shown is a link without what may be secret: user, password and query.
+func Shown(link string) string {
+	u, err := url.Parse(link)
+	if err != nil {
+		return "an address that cannot be read"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}
+
+// Open asks a server for the first byte of a file, which tells the rest about it.
+// Errors: NotFound, Permission, Invalid for another refusal and for sizes that no
+// disk has, Unavailable if it may be worth another attempt.
+func Open(ctx context.Context, client *http.Client, link string) (*Remote, error) {
+	if err := Check(link); err != nil {
+		return nil, err
+	}
+	r := &Remote{link: link, client: client, ctx: ctx, silence: silence}
+	resp, err := r.get(ctx, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	r.Size, r.Tag, r.Ranges = resp.ContentLength, validator(resp.Header), false
+	if resp.StatusCode == http.StatusPartialContent {
+		part, err := parseRange(resp.Header.Get("Content-Range"))
+		if err != nil {
+			return nil, err
+		}
+		r.Size, r.Ranges = part.total, part.total > 0
+	}
+	if r.Size > format.MaxSize {
+		return nil, droveway.Errorf(droveway.Invalid, "%s has %d bytes: no image has more than %d", Shown(link), r.Size, int64(format.MaxSize))
+	}
+	return r, nil
+}
+
+// get asks for the bytes from first to last, or to the end if last is negative.
+func (r *Remote) get(ctx context.Context, first, last int64) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.link, nil)
+	if err != nil {
+		return nil, droveway.Errorf(droveway.Invalid, "source %s: its address cannot be used", Shown(r.link))
+	}
+	to := ""
+	if last >= 0 {
+		to = strconv.FormatInt(last, 10)
+	}
+	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%s", first, to))
+	req.Header.Set("Accept-Encoding", "identity") // ranges are of the file, not of a compressed form
+	if r.Tag != "" {
+		req.Header.Set("If-Range", r.Tag)
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return nil, droveway.Errorf(sendKind(err), "fetch %s: %w", Shown(r.link), withoutLink(err))
+	}
+	if err := refusal(resp, r.link); err != nil {
+		_ = resp.Body.Close()
+		return nil, err
+	}
+	return resp, nil
+}
+
+// sendKind tells a refusal of our own from a server that is not there.
+func sendKind(err error) droveway.Kind {
+	if e, ok := errors.AsType[*droveway.Error](err); ok {
+		return e.Kind
+	}
+	return droveway.Unavailable
+}
+
+// withoutLink drops the address, which may hold secrets, from an error.
+func withoutLink(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+func refusal(resp *http.Response, link string) error {
+	kind := droveway.Invalid
+	switch s := resp.StatusCode; {
+	case s == http.StatusOK, s == http.StatusPartialContent:
+		return nil
+	case s == http.StatusNotFound, s == http.StatusGone:
+		kind = droveway.NotFound
+	case s == http.StatusUnauthorized, s == http.StatusForbidden:
+		kind = droveway.Permission
+	case s >= 500, s == http.StatusTooManyRequests, s == http.StatusRequestTimeout:
+		kind = droveway.Unavailable
+	case s == http.StatusRequestedRangeNotSatisfiable:
+		return droveway.Errorf(droveway.Invalid, "%s is empty, or shorter than it was: give a disk image", Shown(link))
+	}
+	return droveway.Errorf(kind, "%s: the server answers %s", Shown(link), resp.Status)
+}
+
+// validator gives what If-Range may hold, RFC 9110, section 13.1.5: a strong tag,
+// else a date.
+func validator(h http.Header) string {
+	if tag := h.Get("ETag"); strings.HasPrefix(tag, `"`) {
+		return tag
+	}
+	return h.Get("Last-Modified")
+}
+
+// piece is a Content-Range, RFC 9110, section 14.4; total is -1 if it is unknown.
+type piece struct{ first, last, total int64 }
+
+var rangeText = regexp.MustCompile(`^bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)$`)
+
+func parseRange(text string) (piece, error) {
+	m := rangeText.FindStringSubmatch(text)
+	if m == nil {
+		return piece{}, droveway.Errorf(droveway.Invalid, "the server answers with the range %q, which makes no sense", text)
+	}
+	var p piece
+	p.first, _ = strconv.ParseInt(m[1], 10, 64)
+	p.last, _ = strconv.ParseInt(m[2], 10, 64)
+	p.total = -1
+	if m[3] != "*" {
+		p.total, _ = strconv.ParseInt(m[3], 10, 64)
+	}
+	if p.last < p.first || p.total >= 0 && p.last >= p.total {
+		return piece{}, droveway.Errorf(droveway.Invalid, "the server answers with the range %q, which makes no sense", text)
+	}
+	return p, nil
+}
+
+// CanGoOn reports whether a transfer that was cut can go on where it was: the
+// server must give parts, and tell whether they are of the same contents.
+func (r *Remote) CanGoOn() bool { return r.Ranges && r.Tag != "" }
+
+// From reads the file from a place on. ErrChanged says that its contents are not
+// those of the Tag any more. The caller closes it.
+func (r *Remote) From(ctx context.Context, off int64) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	resp, err := r.get(ctx, off, -1)
+	if err == nil {
+		err = r.checkPart(resp, off)
+		if err != nil {
+			_ = resp.Body.Close()
+		}
+	}
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	return watch(ctx, cancel, resp.Body, r.silence), nil
+}
+
+// checkPart checks that an answer is the part from off on.
+func (r *Remote) checkPart(resp *http.Response, off int64) error {
+	if resp.StatusCode == http.StatusOK {
+		if off == 0 {
+			return nil
+		}
+		return ErrChanged // RFC 9110: the whole, since it does not have that tag any more
+	}
+	part, err := parseRange(resp.Header.Get("Content-Range"))
+	switch {
+	case err != nil:
+		return err
+	case part.first != off:
+		return droveway.Errorf(droveway.Invalid, "%s: asked for byte %d on, the server gives %d on", Shown(r.link), off, part.first)
+	case r.Size >= 0 && part.total != r.Size, r.Tag != "" && validator(resp.Header) != r.Tag:
+		return ErrChanged
+	}
+	return nil
+}
+
+// ReadAt reads a part, to look into a file without fetching it.
+func (r *Remote) ReadAt(p []byte, off int64) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if r.Size >= 0 && off >= r.Size {
+		return 0, io.EOF
+	}
+	resp, err := r.get(r.ctx, off, off+int64(len(p))-1)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if err := r.checkPart(resp, off); err != nil {
+		return 0, err
+	}
+	n, err := io.ReadFull(resp.Body, p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	return n, err
+}

@@ -1,0 +1,226 @@
+package stage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/volume"
+)
+
+const (
+	buffer = 1 << 20
+	// After a kill what came since the last checkpoint is fetched again: so many
+	// bytes, or what came in this time.
+	checkpointBytes = 64 << 20
+	checkpointTime  = 2 * time.Second
+)
+
+// record is what is known of a file, up to a place where it is on the disk.
+type record struct {
+	Offset int64  `json:"offset"`         // bytes that have arrived
+	Hash   []byte `json:"hash,omitempty"` // state of SHA-256 there
+	Whole  bool   `json:"whole"`          // nothing is missing
+	About  About  `json:"about"`
+}
+
+// About is what a transfer must remember of its source.
+type About struct {
+	Link string `json:"link,omitempty"` // where it is fetched from; may hold secrets
+	Tag  string `json:"tag,omitempty"`  // of its contents, as the server has it
+	Size int64  `json:"size"`           // bytes; 0: not known
+}
+
+// File is a file on its way in. It is used by one goroutine.
+type File struct {
+	f       *os.File
+	path    string
+	rec     record
+	sum     hash.Hash
+	saved   int64 // offset of the last checkpoint
+	savedAt time.Time
+	release func()
+}
+
+func (d *Dir) load(id string) (*File, error) {
+	path := d.file(id)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fileError("open", path, err)
+	}
+	s := &File{f: f, path: path, sum: sha256.New(), savedAt: time.Now(), release: func() {}}
+	if err := s.restore(); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// restore goes back to the last checkpoint. Without a sound record it begins
+// anew: nothing is lost but time.
+func (s *File) restore() error {
+	b, err := os.ReadFile(s.path + recordSuffix)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fileError("read", s.path+recordSuffix, err)
+	}
+	info, err := s.f.Stat()
+	if err != nil {
+		return fileError("look at", s.path, err)
+	}
+	var r record
+	if json.Unmarshal(b, &r) == nil && r.Offset <= info.Size() {
+		s.rec = r
+		if s.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(r.Hash) != nil {
+			s.rec, s.sum = record{About: r.About}, sha256.New()
+		}
+	}
+	s.saved = s.rec.Offset
+	if err := s.f.Truncate(s.rec.Offset); err != nil {
+		return fileError("shorten", s.path, err)
+	}
+	return nil
+}
+
+// Offset is how many bytes have arrived.
+func (s *File) Offset() int64 { return s.rec.Offset }
+
+// Whole reports whether all has arrived.
+func (s *File) Whole() bool { return s.rec.Whole }
+
+// About is what was remembered of the source.
+func (s *File) About() About { return s.rec.About }
+
+// SHA256 is the checksum of what has arrived.
+func (s *File) SHA256() string { return hex.EncodeToString(s.sum.Sum(nil)) }
+
+// Path is where the file is.
+func (s *File) Path() string { return s.path }
+
+// Remember keeps what is to be known of the source.
+func (s *File) Remember(a About) error {
+	s.rec.About = a
+	return s.save()
+}
+
+// Reset forgets what has arrived, but not the source.
+func (s *File) Reset() error {
+	if err := s.f.Truncate(0); err != nil {
+		return fileError("shorten", s.path, err)
+	}
+	s.rec, s.sum = record{About: s.rec.About}, sha256.New()
+	return s.save()
+}
+
+// Append adds what a stream gives until it ends, which makes the file whole.
+// progress, which may be nil, is told the bytes that have arrived in all. If it
+// fails, what has arrived is kept: Unavailable says that the stream broke off, ctx
+// ended, or the disk is full; Invalid that the stream is longer or shorter than
+// the size that was remembered.
+func (s *File) Append(ctx context.Context, from io.Reader, progress func(done int64)) error {
+	err := s.append(ctx, from, progress)
+	if err == nil {
+		s.rec.Whole = true
+	}
+	if again := s.save(); err == nil {
+		err = again
+	}
+	return err
+}
+
+func (s *File) append(ctx context.Context, from io.Reader, progress func(done int64)) error {
+	buf := make([]byte, buffer)
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return droveway.Errorf(droveway.Unavailable, "after %d bytes: %w", s.rec.Offset, err)
+		}
+		n, err := from.Read(buf)
+		if again := s.take(buf[:n]); again != nil {
+			return again
+		}
+		if progress != nil {
+			progress(s.rec.Offset)
+		}
+		switch {
+		case err == io.EOF:
+			return s.checkEnd()
+		case err != nil:
+			return droveway.Errorf(droveway.Unavailable, "after %d bytes: %w", s.rec.Offset, err)
+		case s.due():
+			if err := s.save(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *File) due() bool {
+	return s.rec.Offset-s.saved >= checkpointBytes || time.Since(s.savedAt) >= checkpointTime
+}
+
+func (s *File) take(p []byte) error {
+	size := s.rec.About.Size
+	if end := s.rec.Offset + int64(len(p)); size > 0 && end > size {
+		return droveway.Errorf(droveway.Invalid, "the source is longer than the %d bytes that were said: it has changed, begin anew", size)
+	}
+	if err := volume.WriteSparse(s.f, p, s.rec.Offset); err != nil {
+		return volume.NoRoom(err, s.path, max(size-s.rec.Offset, int64(len(p))))
+	}
+	s.sum.Write(p)
+	s.rec.Offset += int64(len(p))
+	return nil
+}
+
+func (s *File) checkEnd() error {
+	if size := s.rec.About.Size; size > 0 && s.rec.Offset < size {
+		return droveway.Errorf(droveway.Unavailable, "the source ended after %d of %d bytes", s.rec.Offset, size)
+	}
+	return nil
+}
+
+// save makes a checkpoint. The record is written once the bytes are on the disk.
+func (s *File) save() error {
+	if err := s.f.Truncate(s.rec.Offset); err != nil { // the end may be a hole
+		return volume.NoRoom(err, s.path, 1)
+	}
+	if err := s.f.Sync(); err != nil {
+		return volume.NoRoom(err, s.path, 1)
+	}
+	state, err := s.sum.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		return droveway.Errorf(droveway.Internal, "keep the checksum of %s: %w", s.path, err)
+	}
+	s.rec.Hash, s.saved, s.savedAt = state, s.rec.Offset, time.Now()
+	b, err := json.Marshal(s.rec)
+	if err != nil {
+		return droveway.Errorf(droveway.Internal, "keep the record of %s: %w", s.path, err)
+	}
+	return s.write(b)
+}
+
+func (s *File) write(b []byte) error {
+	if err := os.WriteFile(s.path+newRecord, b, 0o600); err != nil {
+		return volume.NoRoom(err, s.path+newRecord, int64(len(b)))
+	}
+	if err := os.Rename(s.path+newRecord, s.path+recordSuffix); err != nil {
+		return fileError("rename", s.path+newRecord, err)
+	}
+	return nil
+}
+
+// Close keeps what has arrived.
+func (s *File) Close() error {
+	defer s.release()
+	if err := s.f.Close(); err != nil {
+		return fileError("close", s.path, err)
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/droveway/droveway"
+)
+
+const id = "transfer1"
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func openDir(t *testing.T, path string) *Dir {
+	t.Helper()
+	d, err := OpenDir(path, slog.New(slog.DiscardHandler))
+	must(t, err)
+	return d
+}
+
+func open(t *testing.T, d *Dir) *File {
+	t.Helper()
+	f, err := d.Open(id)
+	must(t, err)
+	return f
+}
+
+// contents is 3 MiB with a hole at the end.
+func contents() []byte {
+	b := make([]byte, 3<<20)
+	copy(b, "start")
+	copy(b[1<<20:], bytes.Repeat([]byte("text"), 1000))
+	return b
+}
+
+func sum(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, errors.New("cut") }
+
+// TestGoOn cuts a transfer, and goes on after a restart.
+func TestGoOn(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "stage")
+	want := contents()
+	f := open(t, openDir(t, path))
+	must(t, f.Remember(About{Link: "https://a/b", Tag: `"x"`, Size: int64(len(want))}))
+	err := f.Append(t.Context(), io.MultiReader(bytes.NewReader(want[:1_500_000]), broken{}), nil)
+	if !droveway.Is(err, droveway.Unavailable) || f.Whole() {
+		t.Fatalf("cut: %v, whole: %t", err, f.Whole())
+	}
+	must(t, f.Close())
+
+	f = open(t, openDir(t, path)) // a restart
+	defer f.Close()
+	if f.Offset() != 1_500_000 || f.About().Link != "https://a/b" || f.About().Tag != `"x"` {
+		t.Fatalf("after a restart: %d bytes of %+v", f.Offset(), f.About())
+	}
+	var done int64
+	must(t, f.Append(t.Context(), bytes.NewReader(want[f.Offset():]), func(n int64) { done = n }))
+	got, err := os.ReadFile(f.Path())
+	if err != nil || !bytes.Equal(got, want) || f.SHA256() != sum(want) || !f.Whole() || done != int64(len(want)) {
+		t.Errorf("%d bytes differ, checksum %s, whole %t, told %d (%v)", len(got), f.SHA256(), f.Whole(), done, err)
+	}
+}
+
+// TestKilled leaves a file behind as a kill, or a power cut, would: bytes beyond
+// the checkpoint, or fewer, or a record that is damaged.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	want := contents()
+	for name, c := range map[string]struct {
+		damage func(path string) error
+		offset int64
+	}{
+		"bytes beyond": {func(p string) error { return os.WriteFile(p, append(bytes.Clone(want[:1000]), "junk"...), 0o600) }, 1000},
+		"bytes lost":   {func(p string) error { return os.Truncate(p, 10) }, 0},
+		"no record":    {func(p string) error { return os.Remove(p + recordSuffix) }, 0},
+		"torn record":  {func(p string) error { return os.Truncate(p+recordSuffix, 20) }, 0},
+		"odd checksum": {func(p string) error {
+			return os.WriteFile(p+recordSuffix, []byte(`{"offset":1000,"hash":"AAAA"}`), 0o600)
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := t.TempDir()
+			f := open(t, openDir(t, path))
+			_ = f.Append(t.Context(), io.MultiReader(bytes.NewReader(want[:1000]), broken{}), nil)
+			must(t, f.Close())
+			must(t, c.damage(filepath.Join(path, id)))
+			f = open(t, openDir(t, path))
+			defer f.Close()
+			if f.Offset() != c.offset {
+				t.Errorf("it goes on at %d, want %d", f.Offset(), c.offset)
+			}
+			must(t, f.Append(t.Context(), bytes.NewReader(want[f.Offset():]), nil))
+			if got, err := os.ReadFile(f.Path()); err != nil || !bytes.Equal(got, want) || f.SHA256() != sum(want) {
+				t.Errorf("%d bytes differ (%v)", len(got), err)
+			}
+		})
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	t.Parallel()
+	d := openDir(t, t.TempDir())
+	f := open(t, d)
+	if _, err := d.Open(id); !droveway.Is(err, droveway.Conflict) {
+		t.Errorf("open twice: %v", err)
+	}
+	if err := d.Remove(id); !droveway.Is(err, droveway.Conflict) {
+		t.Errorf("removed while open: %v", err)
+	}
+	must(t, f.Remember(About{Size: 5}))
+	if err := f.Append(t.Context(), strings.NewReader("too long"), nil); !droveway.Is(err, droveway.Invalid) {
+		t.Errorf("too long: %v", err)
+	}
+	must(t, f.Reset())
+	if err := f.Append(t.Context(), strings.NewReader("cut"), nil); !droveway.Is(err, droveway.Unavailable) || f.Whole() {
+		t.Errorf("too short: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.Append(ctx, strings.NewReader("x"), nil); !droveway.Is(err, droveway.Unavailable) {
+		t.Errorf("stopped: %v", err)
+	}
+	must(t, f.Close())
+	must(t, d.Remove(id))
+	if d.Has(id) {
+		t.Error("still there")
+	}
+	for _, bad := range []string{"", "short", "../../../etc/shadow", "UPPERCASE", strings.Repeat("a", 65)} {
+		if _, err := d.Open(bad); !droveway.Is(err, droveway.Invalid) {
+			t.Errorf("%q: %v", bad, err)
+		}
+		if d.Has(bad) {
+			t.Errorf("there is a %q", bad)
+		}
+	}
+}
+
+// TestOld removes what was left alone for long, and keeps the rest.
+func TestOld(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	for _, name := range []string{"longforgotten", "freshenough"} {
+		must(t, os.WriteFile(filepath.Join(path, name), []byte("x"), 0o600))
+	}
+	old := time.Now().Add(-Keep - time.Hour)
+	must(t, os.Chtimes(filepath.Join(path, "longforgotten"), old, old))
+	d := openDir(t, path)
+	if d.Has("longforgotten") || !d.Has("freshenough") {
+		t.Error("the wrong one was removed")
+	}
+}
