@@ -13,12 +13,14 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/identify"
 	"github.com/droveway/droveway/internal/image/inspect"
+	"github.com/droveway/droveway/internal/image/luks"
 )
 
 // imageInspect needs no server: it reads the file by itself.
 func imageInspect(a *app) *cobra.Command {
 	var explain bool
 	var vectors string
+	var keyFiles []string
 	c := &cobra.Command{
 		Use: "inspect FILE", Short: "Tell what an image holds and what must change for it to run here",
 		Long: "Reads an image (raw, qcow2, VMDK, VHD, VHDX or OVA) without mounting, changing or starting it,\nand needs no server. --explain shows what every test gave and why the system was recognised.",
@@ -28,7 +30,11 @@ func imageInspect(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := inspect.File(cmd.Context(), args[0], c)
+			keys, err := luks.ReadKeys(keyFiles)
+			if err != nil {
+				return err
+			}
+			r, err := inspect.File(cmd.Context(), args[0], inspect.Options{Catalog: c, Keys: keys})
 			if err != nil {
 				return err
 			}
@@ -40,6 +46,7 @@ func imageInspect(a *app) *cobra.Command {
 	}
 	c.Flags().BoolVar(&explain, "explain", false, "show the tests and how near each system is")
 	c.Flags().StringVar(&vectors, "vectors", "", "folder of further identification files (*.yaml)")
+	c.Flags().StringArrayVar(&keyFiles, "luks-key", nil, "file with a key or passphrase for encrypted volumes; UUID=FILE for one of them (repeatable)")
 	return c
 }
 
@@ -128,8 +135,15 @@ func writeVolumes(w io.Writer, volumes []inspect.Volume) {
 		if v.Free >= 0 {
 			free = bytesText(v.Free)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.Kind, bytesText(v.Size), free, dash(v.Mount), dash(v.Dirty+v.Problem))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.Kind, bytesText(v.Size), free, dash(v.Mount), dash(noteOf(&v)))
 	}
+}
+
+func noteOf(v *inspect.Volume) string {
+	if v.Encrypted && !v.Unlocked && v.Problem == "" {
+		return "encrypted: give its key with --luks-key"
+	}
+	return v.Dirty + v.Problem
 }
 
 func writePreflight(w io.Writer, findings []inspect.Finding) {

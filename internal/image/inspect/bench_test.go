@@ -21,7 +21,7 @@ func BenchmarkDisk(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := Disk(context.Background(), i, c); err != nil {
+		if _, err := Disk(context.Background(), i, Options{Catalog: c}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/droveway/droveway/internal/image/filesystem"
 	"github.com/droveway/droveway/internal/image/format"
 	"github.com/droveway/droveway/internal/image/identify"
+	"github.com/droveway/droveway/internal/image/luks"
 )
 
 // Limits of one inspection.
@@ -21,18 +22,24 @@ const (
 	maxVolumes = 300
 )
 
-// File inspects the image in a file. The catalog says which systems are known.
-func File(ctx context.Context, path string, c *identify.Catalog) (*Report, error) {
+// Options are what an inspection is told.
+type Options struct {
+	Catalog *identify.Catalog // the systems that are known
+	Keys    []luks.Key        // for encrypted volumes
+}
+
+// File inspects the image in a file.
+func File(ctx context.Context, path string, o Options) (*Report, error) {
 	i, err := format.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer i.Close()
-	return Disk(ctx, i, c)
+	return Disk(ctx, i, o)
 }
 
 // Disk inspects an open image.
-func Disk(ctx context.Context, i *format.Image, c *identify.Catalog) (report *Report, err error) {
+func Disk(ctx context.Context, i *format.Image, o Options) (report *Report, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxTime, fmt.Errorf("it takes more than %s: the disk is damaged or hostile", maxTime))
 	defer cancel()
 	// The readers check what they read; should one of them slip, the damage
@@ -45,7 +52,7 @@ func Disk(ctx context.Context, i *format.Image, c *identify.Catalog) (report *Re
 	began := time.Now()
 	budget := block.NewBudget(ctx, block.Cache(i, i.Size), maxBytes)
 	s := &inspection{
-		disk: budget, size: i.Size, catalog: c,
+		ctx: ctx, disk: budget, size: i.Size, catalog: o.Catalog, keys: o.Keys,
 		report: &Report{Image: Image{Format: string(i.Kind), Variant: i.Variant, Member: i.Inside, Size: i.Size}, Preflight: []Finding{}},
 	}
 	if err := s.run(); err != nil {
@@ -60,9 +67,12 @@ func Disk(ctx context.Context, i *format.Image, c *identify.Catalog) (report *Re
 
 // inspection is one run: first how the disk is divided, then what is in it.
 type inspection struct {
+	ctx     context.Context // of the one run
 	disk    io.ReaderAt
 	size    int64
 	catalog *identify.Catalog
+	keys    []luks.Key
+	opened  []int // the keys that opened something
 	report  *Report
 	volumes []*volume
 	tree    *filesystem.Tree
@@ -76,6 +86,9 @@ type volume struct {
 	part  *disk.Part
 	found filesystem.Volume
 	alias []string // other names of it, as in fstab
+
+	locked *luks.Container // of an encrypted volume
+	inside *volume         // what it holds, once unlocked
 }
 
 func (s *inspection) run() error {
@@ -86,6 +99,9 @@ func (s *inspection) run() error {
 	s.report.Disk = table
 	s.report.Notes = append(s.report.Notes, table.Notes...)
 	s.findVolumes()
+	if err := s.unusedKeys(); err != nil {
+		return err
+	}
 	roots := s.findRoots()
 	if len(roots) > 0 {
 		s.openRoot(roots)

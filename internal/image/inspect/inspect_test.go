@@ -32,7 +32,7 @@ func inspectBytes(t testing.TB, b []byte) *Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Disk(context.Background(), i, c)
+	r, err := Disk(context.Background(), i, Options{Catalog: c})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,16 +109,16 @@ func TestFile(t *testing.T) {
 	if err := os.WriteFile(p, imagetest.Image(t, "split"), 0o400); err != nil {
 		t.Fatal(err)
 	}
-	r, err := File(context.Background(), p, c)
+	r, err := File(context.Background(), p, Options{Catalog: c})
 	if err != nil || r.OS.ID != "debian12" {
 		t.Errorf("%+v, %v", r, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := File(ctx, p, c); err == nil {
+	if _, err := File(ctx, p, Options{Catalog: c}); err == nil {
 		t.Error("an inspection that was called off went on")
 	}
-	if _, err := File(context.Background(), p+".none", c); !droveway.Is(err, droveway.NotFound) {
+	if _, err := File(context.Background(), p+".none", Options{Catalog: c}); !droveway.Is(err, droveway.NotFound) {
 		t.Errorf("%v, want not found", err)
 	}
 }
@@ -238,7 +238,7 @@ func FuzzDisk(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := Disk(context.Background(), i, c); droveway.Is(err, droveway.Internal) {
+		if _, err := Disk(context.Background(), i, Options{Catalog: c}); droveway.Is(err, droveway.Internal) {
 			panic(err)
 		}
 	}, "split")

@@ -17,6 +17,7 @@ import (
 	"github.com/droveway/droveway/internal/image/filesystem/filesystemtest"
 	"github.com/droveway/droveway/internal/image/identify"
 	"github.com/droveway/droveway/internal/image/imagetest"
+	"github.com/droveway/droveway/internal/image/luks"
 )
 
 func tool(t *testing.T, name string, args ...string) string {
@@ -30,7 +31,7 @@ func tool(t *testing.T, name string, args ...string) string {
 
 func inspectFile(t *testing.T, path string) *Report {
 	t.Helper()
-	r, err := File(context.Background(), path, catalog(t))
+	r, err := File(context.Background(), path, Options{Catalog: catalog(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,6 +201,14 @@ func TestEncrypted(t *testing.T) {
 		r := inspectFile(t, disk)
 		if len(r.Volumes) != 1 || r.Volumes[0].Kind != kind || !r.Volumes[0].Encrypted || r.OS.Status != identify.Unsupported {
 			t.Errorf("%s: %+v, %s", kind, r.Volumes, r.OS.Status)
+		}
+		keys, err := luks.ReadKeys([]string{key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err = File(context.Background(), disk, Options{Catalog: catalog(t), Keys: keys})
+		if err != nil || len(r.Volumes) != 2 || r.Volumes[1].Name != "disk/open" || !r.Volumes[0].Unlocked {
+			t.Errorf("%s, with its key: %v, %+v", kind, err, r)
 		}
 	}
 }

@@ -54,8 +54,8 @@ func (s *inspection) checkVolumes() {
 	}
 	for _, v := range s.volumes {
 		switch {
-		case v.Encrypted:
-			s.find(Warning, v.Name+" is encrypted", "its contents cannot be seen without the key", "what is inside is imported as it is")
+		case v.Encrypted && !v.Unlocked:
+			s.find(Warning, v.Name+" is encrypted", "its contents cannot be seen without the key", v.howToUnlock())
 		case v.Dirty != "" && v.Kind == "ntfs":
 			s.find(Blocker, v.Name+" is not clean", v.Dirty, "start Windows, turn fast startup off and shut it down")
 		case v.Dirty != "":

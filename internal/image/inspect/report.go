@@ -28,16 +28,18 @@ type Image struct {
 
 // Volume is a partition, a logical volume or the whole disk.
 type Volume struct {
-	Name      string `json:"name"` // "p1", "vg/root", "md/…", "disk"
-	Kind      string `json:"kind"` // "ext4", "luks2", …
-	UUID      string `json:"uuid,omitempty"`
-	Label     string `json:"label,omitempty"`
-	Size      int64  `json:"size"` // bytes
-	Free      int64  `json:"free"` // bytes; -1: unknown
-	Dirty     string `json:"dirty,omitempty"`
-	Encrypted bool   `json:"encrypted,omitempty"`
-	Mount     string `json:"mount,omitempty"` // where the guest has it
-	Problem   string `json:"problem,omitempty"`
+	Name      string   `json:"name"` // "p1", "vg/root", "md/…", "disk", "p1/open"
+	Kind      string   `json:"kind"` // "ext4", "luks2", …
+	UUID      string   `json:"uuid,omitempty"`
+	Label     string   `json:"label,omitempty"`
+	Size      int64    `json:"size"` // bytes
+	Free      int64    `json:"free"` // bytes; -1: unknown
+	Dirty     string   `json:"dirty,omitempty"`
+	Encrypted bool     `json:"encrypted,omitempty"`
+	Unlocked  bool     `json:"unlocked,omitempty"` // what is inside follows as NAME/open
+	Tokens    []string `json:"tokens,omitempty"`   // other ways to unlock it, as "clevis"
+	Mount     string   `json:"mount,omitempty"`    // where the guest has it
+	Problem   string   `json:"problem,omitempty"`
 }
 
 // System is what the disk holds, beside its name.

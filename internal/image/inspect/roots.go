@@ -114,6 +114,7 @@ func (s *inspection) openRoot(roots []root) {
 		return
 	}
 	s.report.System.Fstab = parseFstab(string(b))
+	s.nameUnlocked()
 	for i := range s.report.System.Fstab {
 		s.join(&s.report.System.Fstab[i], r)
 	}

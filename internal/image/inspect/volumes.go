@@ -24,7 +24,9 @@ func (s *inspection) findVolumes() {
 		s.add(fmt.Sprintf("p%d", p.Number), block.Section(s.disk, p.Start, p.Size), p.Size, p)
 	}
 	s.openArrays()
+	s.unlock()
 	s.openGroups()
+	s.unlock()
 }
 
 func extendedType(t string) bool { return t == "05" || t == "0f" || t == "85" }

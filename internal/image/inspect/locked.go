@@ -1,0 +1,112 @@
+package inspect
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/luks"
+)
+
+// maxUnlocked is how many volumes are tried: each try takes seconds, as it is meant
+// to.
+const maxUnlocked = 16
+
+// unlock adds what is inside the encrypted volumes for which there is a key. It is
+// called again after volumes were added.
+func (s *inspection) unlock() {
+	tried := 0
+	for _, v := range s.volumes {
+		if !strings.HasPrefix(v.Kind, "luks") || v.locked != nil || v.Unlocked {
+			continue
+		}
+		c, err := luks.Open(v.r, v.Size)
+		if err != nil {
+			v.Problem = err.Error()
+			continue
+		}
+		v.locked, v.UUID, v.Label, v.Tokens = c, c.UUID, c.Label, c.Tokens
+		if tried++; tried <= maxUnlocked {
+			s.tryKeys(v)
+		}
+	}
+}
+
+func (s *inspection) tryKeys(v *volume) {
+	for i := range s.keys {
+		k := &s.keys[i]
+		if !k.For(v.locked) {
+			continue
+		}
+		inside, err := k.Open(s.ctx, v.locked)
+		if err != nil {
+			v.Problem = fmt.Sprintf("key %s: %v", k.Name, err)
+			continue
+		}
+		s.opened = append(s.opened, i)
+		v.Unlocked, v.Problem = true, ""
+		if a := s.add(v.Name+"/open", inside, inside.Size, nil); a != nil {
+			a.alias = []string{"/dev/mapper/luks-" + v.UUID}
+			v.inside = a
+		}
+		return
+	}
+}
+
+// unusedKeys fails if a key is of no use: who gives one wants it to open
+// something, and would otherwise take an encrypted system for an unknown one. A key
+// for any volume may be given for a disk that has nothing to open.
+func (s *inspection) unusedKeys() error {
+	var shut []string
+	for _, v := range s.volumes {
+		if v.Encrypted && !v.Unlocked {
+			shut = append(shut, fmt.Sprintf("%s (%s, UUID %s): %s", v.Name, v.Kind, v.UUID, v.Problem))
+		}
+	}
+	used := map[int]bool{}
+	for _, i := range s.opened {
+		used[i] = true
+	}
+	for i := range s.keys {
+		k := &s.keys[i]
+		switch {
+		case used[i] || k.UUID == "" && len(shut) == 0:
+		case len(shut) == 0:
+			return droveway.Errorf(droveway.Invalid, "key %s is for volume %s, which is not locked or not on this disk: check the UUID", k.Name, k.UUID)
+		default:
+			return droveway.Errorf(droveway.Permission, "key %s opens nothing: %s", k.Name, strings.Join(shut, "; "))
+		}
+	}
+	return nil
+}
+
+// nameUnlocked gives unlocked volumes the names that crypttab does: fstab uses
+// them.
+func (s *inspection) nameUnlocked() {
+	b, err := s.tree.ReadFile("/etc/crypttab", maxConfig)
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) < 2 || strings.HasPrefix(f[0], "#") {
+			continue
+		}
+		if v := s.bySpec(f[1]); v != nil && v.inside != nil {
+			v.inside.alias = append(v.inside.alias, path.Join("/dev/mapper", f[0]))
+		}
+	}
+}
+
+// howToUnlock says what to give.
+func (v *Volume) howToUnlock() string {
+	how := "give its key with --luks-key FILE; otherwise what is inside is imported as it is"
+	if !strings.HasPrefix(v.Kind, "luks") {
+		how = "decrypt it where it came from; otherwise what is inside is imported as it is"
+	}
+	if len(v.Tokens) > 0 {
+		how += "; it was unlocked by " + strings.Join(v.Tokens, ", ") + ", which may not work here"
+	}
+	return how
+}
