@@ -28,11 +28,13 @@ func (a *Agent) watchInstance(ctx context.Context, m *machine, inst hypervisor.I
 	}
 }
 
-// nudge lets a guest go on whose disk answered with an error. A guest that
-// hydrates has a disk on another host: the error may be over. It returns when to
-// look again; nil: at the next change.
+// nudge lets a guest go on whose disk answered with an error: the host that has
+// it may be back, the disk read again, or have room. It returns when to look
+// again; nil: at the next change.
 func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance) <-chan time.Time {
-	if m.record().Role != RoleHydrating {
+	switch m.record().Role {
+	case RoleHydrating, RoleHome, RoleLeaving:
+	default:
 		return nil
 	}
 	s, err := inst.State(ctx)
@@ -45,7 +47,7 @@ func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance)
 	}
 	h, err := mv.Hydration(ctx)
 	if s == hypervisor.Stuck || err == nil && h.Paused {
-		a.cfg.Log.Warn("the machine waits for its disk on the source", "machine", m.name, "error", h.Error)
+		a.cfg.Log.Warn("the machine waits for its disk", "machine", m.name, "error", h.Error)
 		if err := a.resume(ctx, m, mv); err != nil {
 			a.cfg.Log.Debug("not yet", "machine", m.name, "error", err)
 		}

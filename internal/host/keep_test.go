@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/bus/bustest"
 	"github.com/droveway/droveway/internal/hypervisor"
 	"github.com/droveway/droveway/internal/hypervisor/mem"
 )
@@ -107,8 +108,37 @@ func TestPrepareAgainAfterADeath(t *testing.T) {
 	}
 }
 
-// A guest that stands for another reason than its disk's origin stays so.
-func TestNudgeIsForHydratingOnly(t *testing.T) {
+// stuck is a guest that stands on an I/O error.
+type stuck struct {
+	hypervisor.Mover
+	resumed int
+}
+
+func (s *stuck) State(context.Context) (hypervisor.State, error) { return hypervisor.Stuck, nil }
+
+func (s *stuck) Hydration(context.Context) (hypervisor.Hydration, error) {
+	return hypervisor.Hydration{Settled: true}, nil
+}
+
+func (s *stuck) Resume(context.Context) error { s.resumed++; return nil }
+
+// Where the guest is the host's to run, an error of its disk is tried again until
+// it is over.
+func TestNudge(t *testing.T) {
+	t.Parallel()
+	for role, want := range map[Role]int{RoleHome: 1, RoleLeaving: 1, RoleHydrating: 1, RoleArriving: 0, RoleSecondary: 0, RoleIdle: 0} {
+		a, err := New(Config{Name: "a", Dir: t.TempDir(), Log: bustest.Log()})
+		must(t, err)
+		m, s := a.machine(web), &stuck{}
+		must(t, a.save(m, func(r *record) { *r = record{Instance: instance(5), Role: role} }))
+		if again := a.nudge(t.Context(), m, s); s.resumed != want || (again != nil) != (want > 0) {
+			t.Errorf("%s: set going %d times, want %d; looked at again: %t", role, s.resumed, want, again != nil)
+		}
+	}
+}
+
+// A guest that stands for another reason than its disk stays so.
+func TestNudgeIsForDisksOnly(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	n := r.host("a")

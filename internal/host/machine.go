@@ -87,12 +87,16 @@ func (m *machine) letGo() {
 	}
 }
 
-// save makes the record durable; edit changes it first.
+// save makes the record durable; edit changes it first. A change that cannot be
+// kept, for want of room perhaps, is not made: what the host does must follow from
+// what the next process will find.
 func (a *Agent) save(m *machine, edit func(*record)) error {
-	edit(&m.rec)
-	if err := a.records.save(&m.rec); err != nil {
+	next := m.rec
+	edit(&next)
+	if err := a.records.save(&next); err != nil {
 		return err
 	}
+	m.rec = next
 	m.see.Lock()
 	defer m.see.Unlock()
 	m.seen = m.rec

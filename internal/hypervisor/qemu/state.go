@@ -41,7 +41,7 @@ func (i *Instance) state(ctx context.Context) (hypervisor.State, error) {
 	case "inmigrate":
 		return hypervisor.Incoming, nil
 	case "io-error", "internal-error", "guest-panicked":
-		return hypervisor.Stuck, nil
+		return i.stuckOrReceived(ctx)
 	case "finish-migrate", "postmigrate":
 		return m.standing(run), nil
 	}
@@ -54,11 +54,20 @@ func (i *Instance) state(ctx context.Context) (hypervisor.State, error) {
 	return i.pausedOrReceived(ctx)
 }
 
-// pausedOrReceived looks for placeholders, which are there until the guest has
-// run.
 func (i *Instance) pausedOrReceived(ctx context.Context) (hypervisor.State, error) {
+	return i.receivedOr(ctx, hypervisor.Paused)
+}
+
+// stuckOrReceived tells a guest whose disk fails here from one that brought that
+// state along: it left a disk that failed, and has a new one.
+func (i *Instance) stuckOrReceived(ctx context.Context) (hypervisor.State, error) {
+	return i.receivedOr(ctx, hypervisor.Stuck)
+}
+
+// receivedOr looks for placeholders, which are there until the guest has run.
+func (i *Instance) receivedOr(ctx context.Context, other hypervisor.State) (hypervisor.State, error) {
 	if !i.h.Spec.Waits() {
-		return hypervisor.Paused, nil
+		return other, nil
 	}
 	nodes, err := i.nodes(ctx)
 	if err != nil {
@@ -69,7 +78,7 @@ func (i *Instance) pausedOrReceived(ctx context.Context) (hypervisor.State, erro
 			return hypervisor.Received, nil
 		}
 	}
-	return hypervisor.Paused, nil
+	return other, nil
 }
 
 // must fails with Conflict unless the instance is in one of the states.

@@ -42,6 +42,8 @@ func TestState(t *testing.T) {
 		{run: "paused", migration: "completed", nodes: `[{"node-name":"d0-local"}]`, incoming: true, want: hypervisor.Paused},
 		{run: "io-error", want: hypervisor.Stuck},
 		{run: "internal-error", want: hypervisor.Stuck},
+		{run: "io-error", migration: "completed", nodes: blank, incoming: true, want: hypervisor.Received}, // its old disk failed
+		{run: "io-error", migration: "completed", nodes: `[{"node-name":"d0-local"}]`, incoming: true, want: hypervisor.Stuck},
 	} {
 		t.Run(fmt.Sprintf("%s %s %t", c.run, c.migration, c.incoming), func(t *testing.T) {
 			t.Parallel()
