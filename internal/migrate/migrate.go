@@ -182,7 +182,8 @@ type state struct {
 	Begun    int64         `json:"begun"`    // Unix ms of the request
 	Away     int64         `json:"away"`     // Unix ms at which a restart began to end the guest
 	Switched int64         `json:"switched"` // Unix ms at which the guest ran on the target
-	BackAt   uint64        `json:"back_at"`  // token of the instance that came back to the source
+	Waits    waits         `json:"waits,omitzero"`
+	BackAt   uint64        `json:"back_at"` // token of the instance that came back to the source
 	Result   Result        `json:"result"`
 }
 

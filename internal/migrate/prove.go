@@ -77,7 +77,10 @@ func (m *Moves) firstRound(ctx context.Context, r *run) (map[string][]int64, err
 	if err != nil {
 		return nil, err
 	}
-	if h.Instance == hypervisor.Gone || h.Settled || !h.Ready {
+	if h.Settled { // an earlier attempt proved it, and its host could not write that down
+		return nil, nil
+	}
+	if h.Instance == hypervisor.Gone || !h.Ready {
 		return nil, droveway.Errorf(droveway.Unavailable, "the disks are not mirrored at the moment")
 	}
 	differ, done := map[string][]int64{}, int64(0)

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -44,6 +45,21 @@ func TestDifferentCopiesAreNotReleased(t *testing.T) {
 		}
 	default:
 		t.Error("the move ended while the copies differed")
+	}
+	w.mustLive(1, 1)
+}
+
+// A verdict that the target could carry out and not write down, for want of room
+// perhaps, counts all the same.
+func TestVerdictThatWasNotWrittenDown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startBus(t))
+	steps := w.moves.steps(w.request())
+	before(steps, "prove", func() {
+		must(t, w.guest(1).Settle(t.Context(), func(context.Context) error { return nil }))
+	})
+	if rec := w.move(steps); rec.Job.State != droveway.JobSucceeded {
+		t.Fatalf("the move %s in step %s: %s", rec.Job.State, rec.Job.Step, rec.Job.Error)
 	}
 	w.mustLive(1, 1)
 }

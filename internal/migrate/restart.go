@@ -147,15 +147,15 @@ func (m *Moves) restartSteps(r RestartRequest) []job.Step[state] {
 	if r.Mode == Refresh {
 		steps = append(steps,
 			job.Step[state]{Name: "memory", Do: m.memory(false), Undo: m.unprepare},
-			job.Step[state]{Name: "switchover", Do: timed(m.switchover), Point: true})
+			job.Step[state]{Name: "switchover", Do: m.loud(timed(m.switchover)), Point: true})
 	} else {
-		steps = append(steps, job.Step[state]{Name: "switchover", Do: timed(m.reboot(r)), Point: true})
+		steps = append(steps, job.Step[state]{Name: "switchover", Do: m.loud(timed(m.reboot(r))), Point: true})
 	}
 	return append(steps,
-		job.Step[state]{Name: "verify", Do: m.verify(r)},
-		job.Step[state]{Name: "hydrate", Do: elsewhere(m.hydrate)},
-		job.Step[state]{Name: "prove", Do: elsewhere(m.prove)},
-		job.Step[state]{Name: "release", Do: m.release})
+		job.Step[state]{Name: "verify", Do: m.loud(m.verify(r))},
+		job.Step[state]{Name: "hydrate", Do: m.loud(elsewhere(m.hydrate))},
+		job.Step[state]{Name: "prove", Do: m.loud(elsewhere(m.prove))},
+		job.Step[state]{Name: "release", Do: m.loud(m.release)})
 }
 
 // elsewhere is a step that is about two hosts.

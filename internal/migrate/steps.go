@@ -31,11 +31,11 @@ func (m *Moves) steps(req Request) []job.Step[state] {
 		{Name: "reserve", Do: m.reserve(false), Undo: m.discard},
 		{Name: "prepare", Do: m.prepare, Undo: m.unprepare},
 		{Name: "memory", Do: m.memory(req.Instant), Undo: m.unprepare},
-		{Name: "switchover", Do: m.switchover, Point: true},
-		{Name: "follow", Do: m.follow},
-		{Name: "hydrate", Do: m.turning(m.hydrate), Turns: true},
-		{Name: "prove", Do: m.turning(m.prove), Turns: true},
-		{Name: "release", Do: m.release},
+		{Name: "switchover", Do: m.loud(m.switchover), Point: true},
+		{Name: "follow", Do: m.loud(m.follow)},
+		{Name: "hydrate", Do: m.loud(m.turning(m.hydrate)), Turns: true},
+		{Name: "prove", Do: m.loud(m.turning(m.prove)), Turns: true},
+		{Name: "release", Do: m.loud(m.release)},
 	}
 }
 
