@@ -32,13 +32,10 @@ func (d *domain) boot(ctx context.Context) (disk string, err error) {
 	if err := d.ensureLibvirt(ctx); err != nil {
 		return "", err
 	}
-	if d.guest, err = d.plainGuest(ctx, d.DiskMiB); d.guest == nil {
+	if d.guest, err = d.plainGuest(ctx, d.DiskMiB); err != nil {
 		return "", err
 	}
 	d.source, d.target = d.libvirt[d.guest.at.name], d.libvirt[d.guest.to.name]
-	if err != nil {
-		return "", err
-	}
 	if err := d.prepare(ctx, d.guest); err != nil {
 		return "", err
 	}

@@ -50,17 +50,16 @@ func picture(r report) []byte {
 	first, second := finding(r)
 	c.text(24, 36, "start", 19, "bold", ink, first)
 	c.text(24, 60, "start", 14, "normal", ink, second)
-	for i, p := range panels {
-		a := axes{x: 76 + float64(i)*pitch, y: 128, width: 168, height: 238, scale: p.scale(p.values(r.Results))}
-		for _, size := range sizesOf(r.Rows) {
-			if slices.ContainsFunc(p.modes(r), func(m mode) bool { _, ok := r.row(size, m); return ok }) {
-				a.sizes = append(a.sizes, size)
-			}
+	left := 76.0
+	for _, p := range panels {
+		sizes := p.sizes(r)
+		if len(sizes) == 0 {
+			continue
 		}
+		a := axes{x: left, y: 128, width: 168, height: 238, sizes: sizes, scale: p.scale(p.values(r.Results))}
 		a.frame(c, p)
-		if len(a.sizes) > 0 {
-			a.plot(c, r, p)
-		}
+		a.plot(c, r, p)
+		left += pitch
 	}
 	c.text(24, 436, "start", 12, "normal", faint, subtitle(r))
 	return c.done()
@@ -137,6 +136,10 @@ func (p panel) modes(r report) (modes []mode) {
 		}
 	}
 	return modes
+}
+
+func (p panel) sizes(r report) []int64 {
+	return sizesOf(slices.DeleteFunc(slices.Clone(r.Rows), func(k row) bool { return k.Mode.restarts() != p.restarts }))
 }
 
 func (p panel) values(results []result) (values []figure) {

@@ -46,7 +46,10 @@ func (b *bed) plainGuest(ctx context.Context, size int64) (*plain, error) {
 		return nil, err
 	}
 	b.plain[size] = g
-	return g, copyDisk(image, g.disk(g.at))
+	if err := copyDisk(image, g.disk(g.at)); err != nil {
+		return nil, errors.Join(err, b.forget(g))
+	}
+	return g, nil
 }
 
 // prepare makes what a guest needs before it starts: on both hosts a network and
