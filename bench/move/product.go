@@ -87,6 +87,9 @@ func (p *product) move(ctx context.Context) (moved, error) {
 			running = time.Now()
 		}
 	})
+	if err == nil {
+		err = scene.Succeeded(j)
+	}
 	if err != nil {
 		return moved{}, err
 	}
@@ -95,7 +98,7 @@ func (p *product) move(ctx context.Context) (moved, error) {
 		return moved{}, err
 	}
 	m := moved{running: running, downtime: milliseconds(r.Downtime), sync: milliseconds(r.Sync)}
-	return m, arrived(j, r, to)
+	return m, arrived(r, to)
 }
 
 func (p *product) restart(ctx context.Context) (moved, error) {
@@ -108,16 +111,16 @@ func (p *product) restart(ctx context.Context) (moved, error) {
 	if err := client.Decode(j.Result, &r); err != nil {
 		return moved{}, err
 	}
-	return moved{downtime: none(), sync: milliseconds(r.Sync)}, arrived(j, r.MoveResult, to)
+	return moved{downtime: none(), sync: milliseconds(r.Sync)}, arrived(r.MoveResult, to)
 }
 
 // arrived is an error unless the machine is where it should be, with a disk that
 // was proved equal.
-func arrived(j droveway.Job, r client.MoveResult, to string) error {
-	if j.State == droveway.JobSucceeded && r.Equal && r.Live == to {
+func arrived(r client.MoveResult, to string) error {
+	if r.Equal && r.Live == to {
 		return nil
 	}
-	return droveway.Errorf(droveway.Internal, "job %s ended %s in step %s, without a proof or elsewhere: %s %s", j.Name, j.State, j.Step, j.Error, j.Result)
+	return droveway.Errorf(droveway.Internal, "the job ended without a proof, or elsewhere: live on %s, equal %v: %s", r.Live, r.Equal, r.Why)
 }
 
 func milliseconds(n int64) figure { return figure(n) }

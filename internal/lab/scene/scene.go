@@ -143,8 +143,13 @@ func (s *Scene) Must(ctx context.Context, j droveway.Job, err error) (droveway.J
 	if j, err = s.Wait(ctx, j, nil); err != nil {
 		return j, err
 	}
+	return j, Succeeded(j)
+}
+
+// Succeeded is an error that says how a job ended, unless it succeeded.
+func Succeeded(j droveway.Job) error {
 	if j.State != droveway.JobSucceeded {
-		return j, droveway.Errorf(droveway.Internal, "job %s ended %s in step %s: %s", j.Name, j.State, j.Step, j.Error)
+		return droveway.Errorf(droveway.Internal, "job %s ended %s in step %s: %s", j.Name, j.State, j.Step, j.Error)
 	}
-	return j, nil
+	return nil
 }
