@@ -1,8 +1,9 @@
-// Package registry reads the hives of the Windows registry.
+// Package registry reads and changes the hives of the Windows registry.
 //
-// It reads from the io.ReaderAt it is given and touches nothing else. The layout
-// is that of "Windows registry file format specification" by M. Suhanov. The
-// transaction logs beside a hive are not applied.
+// It reads from the io.ReaderAt it is given; Change replaces the one file it is
+// given; it touches nothing else. The layout is that of "Windows registry file
+// format specification" by M. Suhanov. The transaction logs beside a hive are not
+// applied: a hive that needs them is read as it is, and not changed.
 package registry
 
 import (
@@ -28,6 +29,7 @@ const (
 
 	typeText   = 1
 	typeExpand = 2
+	typeBinary = 3
 	typeDWORD  = 4
 	typeMulti  = 7
 )
@@ -41,6 +43,7 @@ type Hive struct {
 // Key is a key of a hive.
 type Key struct {
 	h    *Hive
+	at   uint32
 	cell []byte
 	Name string
 }
@@ -86,7 +89,7 @@ func (h *Hive) key(off uint32) (*Key, error) {
 	if keyHead+n > len(b) {
 		return nil, broken("a key makes no sense")
 	}
-	return &Key{h: h, cell: b, Name: text(b[keyHead:keyHead+n], binary.LittleEndian.Uint16(b[2:])&nameLatin != 0)}, nil
+	return &Key{h: h, at: off, cell: b, Name: text(b[keyHead:keyHead+n], binary.LittleEndian.Uint16(b[2:])&nameLatin != 0)}, nil
 }
 
 // text reads UTF-16, or Latin-1.
@@ -210,33 +213,47 @@ func (k *Key) Number(name string) (uint32, bool) {
 }
 
 func (k *Key) value(name string) (kind uint32, data []byte, err error) {
-	le := binary.LittleEndian
-	count := le.Uint32(k.cell[36:])
-	if count == 0 || count > maxKeys {
-		return 0, nil, droveway.Errorf(droveway.NotFound, "no value %s", name)
-	}
-	list, err := k.h.cell(le.Uint32(k.cell[40:]))
+	at, err := k.valueAt(name)
 	if err != nil {
 		return 0, nil, err
 	}
+	v, err := k.h.cell(at)
+	if err != nil {
+		return 0, nil, err
+	}
+	data, err = k.h.data(v)
+	return binary.LittleEndian.Uint32(v[12:]), data, err
+}
+
+// valueAt gives the place of a value, whose cell is one.
+func (k *Key) valueAt(name string) (uint32, error) {
+	le := binary.LittleEndian
+	count := le.Uint32(k.cell[36:])
+	if count == 0 || count > maxKeys {
+		return 0, droveway.Errorf(droveway.NotFound, "no value %s", name)
+	}
+	list, err := k.h.cell(le.Uint32(k.cell[40:]))
+	if err != nil {
+		return 0, err
+	}
 	for i := 0; i < int(count) && 4*i+4 <= len(list); i++ {
-		v, err := k.h.cell(le.Uint32(list[4*i:]))
+		at := le.Uint32(list[4*i:])
+		v, err := k.h.cell(at)
 		if err != nil {
-			return 0, nil, err
+			return 0, err
 		}
 		if len(v) < valueHead {
-			return 0, nil, broken("a value makes no sense")
+			return 0, broken("a value makes no sense")
 		}
 		n := int(le.Uint16(v[2:]))
 		if string(v[:2]) != "vk" || valueHead+n > len(v) {
-			return 0, nil, broken("a value makes no sense")
+			return 0, broken("a value makes no sense")
 		}
 		if strings.EqualFold(text(v[valueHead:valueHead+n], le.Uint16(v[16:])&valueLatin != 0), name) {
-			data, err := k.h.data(v)
-			return le.Uint32(v[12:]), data, err
+			return at, nil
 		}
 	}
-	return 0, nil, droveway.Errorf(droveway.NotFound, "no value %s", name)
+	return 0, droveway.Errorf(droveway.NotFound, "no value %s", name)
 }
 
 func (h *Hive) data(v []byte) ([]byte, error) {
