@@ -64,10 +64,13 @@ func (s *server) Send(_ context.Context, b []byte) error {
 	return nil
 }
 
+// patience is how long something may take on a busy machine.
+const patience = 30 * time.Second
+
 // until waits for what is reported to be right.
 func (s *server) until(what string, right func() bool) {
 	s.t.Helper()
-	timeout := time.After(8 * time.Second)
+	timeout := time.After(patience)
 	for {
 		s.mu.Lock()
 		ok := right()
