@@ -56,9 +56,9 @@ bench-move: build
 bench-idle: setup build
 	go run ./bench/idle --out out
 
-# Who talks to whom in a simulated fleet, against the truth and against joining by
-# addresses: out/bench-discover.json.
-bench-discover:
+# Who talks to whom in 20 runs of real networks and in a simulated fleet, against
+# the truth and against joining by addresses: out/bench-discover.json. Root.
+bench-discover: setup
 	go run ./bench/discover --out out
 
 # What a probe takes from a machine with 1,000 connections a second:

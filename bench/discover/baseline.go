@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/droveway/droveway/internal/discover"
@@ -59,28 +60,53 @@ func newFiveTuple() *baseline {
 // newOwners joins a connection to the hosts that own the address it dials and
 // listen on that port, which is what a host's own connection table can tell: no
 // host here translates for itself, so the table adds nothing.
-func newOwners(f *fleet) *baseline {
+func newOwners(addresses func(discover.Report) []netip.Addr) *baseline {
 	b := &baseline{name: "host-conntrack", pairs: map[pair]bool{}}
-	owners := map[netip.AddrPort][]string{}
+	owners, users := map[netip.AddrPort][]string{}, map[netip.AddrPort][]string{}
+	join := func(client, server string, at netip.AddrPort) {
+		b.pairs[pair{client, server, at.Port()}] = true
+	}
+	listens := func(host string, at netip.AddrPort) {
+		if slices.Contains(owners[at], host) {
+			return
+		}
+		owners[at] = append(owners[at], host)
+		for _, u := range users[at] {
+			join(u, host, at)
+		}
+	}
+	dials := func(host string, at netip.AddrPort) {
+		if slices.Contains(users[at], host) {
+			return
+		}
+		users[at] = append(users[at], host)
+		for _, o := range owners[at] {
+			join(host, o, at)
+		}
+	}
 	b.add = func(all []discover.Report, _ time.Time) {
 		for _, r := range all {
 			for _, l := range r.Listeners {
-				if l.Protocol == "tcp" {
-					k := netip.AddrPortFrom(f.world.Hosts[r.Host].Address, l.Address.Port())
-					owners[k] = append(owners[k], r.Host)
+				for _, a := range addresses(r) {
+					if l.Protocol == "tcp" {
+						listens(r.Host, netip.AddrPortFrom(a, l.Address.Port()))
+					}
 				}
 			}
-		}
-		for _, r := range all {
 			for _, c := range r.Connections {
-				if c.Direction != discover.Outbound {
-					continue
-				}
-				for _, o := range owners[c.Remote] {
-					b.pairs[pair{r.Host, o, c.Remote.Port()}] = true
+				if c.Direction == discover.Outbound {
+					dials(r.Host, c.Remote)
 				}
 			}
 		}
 	}
 	return b
+}
+
+// reported are the addresses that a host says it has.
+func reported(r discover.Report) []netip.Addr { return r.Addresses }
+
+// known are those that the simulation knows.
+func (f *fleet) known(r discover.Report) []netip.Addr {
+	return []netip.Addr{f.world.Hosts[r.Host].Address}
 }

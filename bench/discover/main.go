@@ -3,7 +3,8 @@
 // and what it all costs.
 //
 // Sites of a hundred hosts stand behind one public address each and all use the
-// same private addresses; no two clocks agree. It writes bench-discover.json.
+// same private addresses; no two clocks agree. The same is then measured in real
+// networks with real probes. It writes bench-discover.json and needs root.
 package main
 
 import (
@@ -12,15 +13,19 @@ import (
 	"os"
 	"runtime/debug"
 	"time"
+
+	"github.com/droveway/droveway/internal/discover/probe/probetest"
 )
 
 func main() {
+	beChild()
 	out := flag.String("out", "out", "directory for the results")
 	hosts := flag.Int("hosts", 10_000, "hosts of the largest fleet")
-	seed := flag.Uint64("seed", 1, "of the simulation")
+	runs := flag.Int("runs", 20, "runs in real networks")
+	seed := flag.Uint64("seed", 1, "of the simulation, and of who talks to whom in real networks")
 	flag.Parse()
 	debug.SetMemoryLimit(maxMiB << 20) // as whoever runs it would
-	met, err := run(*out, *hosts, *seed)
+	met, err := run(*out, *hosts, *runs, *seed)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench/discover:", err)
 	}
@@ -29,17 +34,34 @@ func main() {
 	}
 }
 
+// beChild is the probe, the client or the server that this program is told to be,
+// and does not return then.
+func beChild() {
+	if host := os.Getenv(probeRole); host != "" {
+		if err := beProbe(host, os.Args[1], os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench/discover: probe:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	probetest.Main()
+}
+
 // maxMiB is the memory that all may take.
 const maxMiB = 1024
 
 // window is how long the natural traffic of a fleet is watched.
 const window = 10 * time.Minute
 
-// run measures joining by addresses, fleets of three sizes with sequence numbers, to see how the cost
-// grows, the largest without, where timing alone is left, and a small one with
-// patterns, which take their time.
-func run(out string, hosts int, seed uint64) (bool, error) {
+// run measures real networks, joining by addresses, fleets of three sizes with
+// sequence numbers, to see how the cost grows, the largest without, where timing
+// alone is left, and a small one with patterns, which take their time.
+func run(out string, hosts, runs int, seed uint64) (bool, error) {
 	r := report{Time: time.Now().UTC(), Seed: seed}
+	var err error
+	if r.Lab, err = measureLab(runs, seed); err != nil {
+		return false, err
+	}
 	for _, s := range []setting{
 		{Name: "baselines", Hosts: hosts / 10, Baselines: true},
 		{Name: "isn", Hosts: hosts / 10},

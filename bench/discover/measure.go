@@ -63,7 +63,7 @@ func measure(s setting, seed uint64) result {
 	}
 	t.result.Name, t.result.Hosts, t.result.Relations = s.Name, s.Hosts, len(t.fleet.relations)
 	if s.Baselines {
-		t.baselines = []*baseline{newFiveTuple(), newOwners(t.fleet)}
+		t.baselines = []*baseline{newFiveTuple(), newOwners(t.fleet.known)}
 	}
 	for end := t.now.Add(window); t.now.Before(end); {
 		t.step(true)

@@ -15,10 +15,11 @@ import (
 
 // report is bench-discover.json.
 type report struct {
-	Time    time.Time `json:"time"`
-	Seed    uint64    `json:"seed"`
-	Results []result  `json:"results"`
-	Bars    []bar     `json:"bars"`
+	Time    time.Time  `json:"time"`
+	Seed    uint64     `json:"seed"`
+	Lab     *labResult `json:"lab"`
+	Results []result   `json:"results"`
+	Bars    []bar      `json:"bars"`
 }
 
 // result is one measurement.
@@ -51,6 +52,8 @@ type score struct {
 	Recall float64 `json:"recall"`
 	// Pairs is of the pairs of hosts that had traffic.
 	Pairs float64 `json:"recall_pairs"`
+
+	truth int
 }
 
 // bar is something that must be reached.
@@ -167,16 +170,18 @@ func (r *report) judge() {
 		r.least(fmt.Sprintf("%s, %d hosts: memory, MiB", x.Name, x.Hosts), x.PeakMiB, maxMiB, true)
 	}
 	r.least("cost of an event, largest fleet by smallest", large.PerEvent/small.PerEvent, growth, true)
-	r.exact(large, "isn", 1, 0.995)
-	r.exact(timing, "timing", 0.999, 0)
-	r.exact(patterns, "pattern", 0.999, 0.995)
+	r.least("lab: runs without a wrong or missing pair of processes", float64(r.Lab.Exact), float64(r.Lab.Runs), false)
+	r.exact("lab", r.Lab.Scores, "isn", 1, 1)
+	r.exact("simulation", large.Scores, "isn", 1, 0.995)
+	r.exact("simulation", timing.Scores, "timing", 0.999, 0)
+	r.exact("simulation", patterns.Scores, "pattern", 0.999, 0.995)
 }
 
-func (r *report) exact(x result, kind string, precision, recall float64) {
-	for _, s := range x.Scores {
+func (r *report) exact(where string, scores []score, kind string, precision, recall float64) {
+	for _, s := range scores {
 		if s.Evidence == kind {
-			r.least(kind+": precision", s.Precision, precision, false)
-			r.least(kind+": recall", s.Recall, recall, false)
+			r.least(where+", "+kind+": precision", s.Precision, precision, false)
+			r.least(where+", "+kind+": recall", s.Recall, recall, false)
 		}
 	}
 }
@@ -211,13 +216,12 @@ func (r report) write(out string) error {
 
 func (r report) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\nlab: %d runs, %d of them exact, %d relations of hosts, %.0f s\n", r.Lab.Runs, r.Lab.Exact, r.Lab.Truth, r.Lab.Seconds)
+	printScores(t, r.Lab.Scores)
 	for _, x := range r.Results {
 		fmt.Fprintf(t, "\n%s: %d hosts, %d relations, %d connections, %d events, %d patterns\n", x.Name, x.Hosts, x.Relations, x.Connections, x.Events, x.Patterns)
 		fmt.Fprintf(t, "  analysis %.1f s, of processors %.1f s, %.2f µs an event (and %.1f µs to decode it), %.0f MiB at most with the simulation\n", x.Seconds, x.Processor, x.PerEvent, x.Decode, x.PeakMiB)
-		fmt.Fprintln(t, "  evidence\tfound\twrong\tprecision\trecall\trecall of pairs")
-		for _, s := range x.Scores {
-			fmt.Fprintf(t, "  %s\t%d\t%d\t%.5f\t%.5f\t%.5f\n", s.Evidence, s.Found, s.Wrong, s.Precision, s.Recall, s.Pairs)
-		}
+		printScores(t, x.Scores)
 	}
 	fmt.Fprintln(t)
 	for _, b := range r.Bars {
@@ -231,4 +235,11 @@ func (r report) print(w io.Writer) error {
 		fmt.Fprintf(t, "%s\t%.4g\t%s %.4g\t%s\n", b.Name, b.Got, sign, b.Want, ok)
 	}
 	return t.Flush()
+}
+
+func printScores(t io.Writer, all []score) {
+	fmt.Fprintln(t, "  evidence\tfound\twrong\tprecision\trecall\trecall of pairs")
+	for _, s := range all {
+		fmt.Fprintf(t, "  %s\t%d\t%d\t%.5f\t%.5f\t%.5f\n", s.Evidence, s.Found, s.Wrong, s.Precision, s.Recall, s.Pairs)
+	}
 }

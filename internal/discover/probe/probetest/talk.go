@@ -50,17 +50,18 @@ func (n *Network) Server(name string, addresses ...string) int {
 
 // Client is a process that dials when told.
 type Client struct {
-	PID int
-	n   *Network
-	in  io.Writer
-	out *bufio.Scanner
+	PID  int
+	host string
+	n    *Network
+	in   io.Writer
+	out  *bufio.Scanner
 }
 
 // Client starts a client in a namespace.
 func (n *Network) Client(name string) *Client {
 	n.t.Helper()
 	c, out, in := n.start(name, "client")
-	return &Client{c.Process.Pid, n, in, out}
+	return &Client{c.Process.Pid, name, n, in, out}
 }
 
 // Dial opens a connection, and closes it if it is not to be held.
@@ -71,7 +72,7 @@ func (c *Client) Dial(network, address string, hold bool) Truth {
 	}
 	var truth Truth
 	if !c.out.Scan() || json.Unmarshal(c.out.Bytes(), &truth) != nil {
-		c.n.t.Fatalf("client %d cannot dial %s: %s", c.PID, address, c.out.Text())
+		c.n.t.Fatalf("%s cannot dial %s: %q", c.host, address, c.out.Text())
 	}
 	return truth
 }

@@ -119,7 +119,9 @@ func (n *Network) batch() {
 	// Each link is made where its other end is, before that end is set up.
 	for _, name := range n.names() {
 		n.Run(name, strings.Join(in[name], "\n"), "ip", "-batch", "-")
-		n.Run(name, "", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+		// Where the kernel can, a bridge would translate addresses by itself, and
+		// drop what goes back to where it came from.
+		n.Run(name, "", "sysctl", "-eqw", "net.ipv4.ip_forward=1", "net.bridge.bridge-nf-call-iptables=0")
 	}
 }
 
