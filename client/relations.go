@@ -122,7 +122,9 @@ type HostRelation struct {
 type Wave struct {
 	Hosts        []string       `json:"hosts"`
 	Applications []string       `json:"applications"`
-	Size         int64          `json:"size"`
+	Size         int64          `json:"size"`              // bytes on their disks
+	Seconds      int64          `json:"seconds,omitempty"` // to copy them; 0: not known
+	Reach        int            `json:"reach"`             // other hosts that depend on them
 	Crossing     []HostRelation `json:"crossing"`
 	Early        []HostRelation `json:"early,omitempty"`
 }
@@ -166,8 +168,9 @@ type Probe struct {
 	Source  string    `json:"source"`
 	Since   time.Time `json:"since"`
 	Last    time.Time `json:"last"`
-	Missing uint64    `json:"missing"` // reports that never came
-	Lost    uint64    `json:"lost"`    // events
+	Missing uint64    `json:"missing"`              // reports that never came
+	Lost    uint64    `json:"lost"`                 // events
+	Disk    int64     `json:"disk_bytes,omitempty"` // that its disks hold; 0: not known
 }
 
 // Relations lists who talks to whom.
@@ -215,11 +218,25 @@ func (c *Client) SetApplication(ctx context.Context, name string, hosts []string
 	return c.run(ctx, call{method: http.MethodPut, path: []string{"v1", "applications", name}, in: ApplicationRequest{hosts}}, nil)
 }
 
-// Waves plans the moves of all applications, at most so many hosts at a time; 0:
-// no limit.
-func (c *Client) Waves(ctx context.Context, hosts int) ([]Wave, error) {
+// WaveLimits bound a wave. 0: no limit.
+type WaveLimits struct {
+	Hosts  int
+	Bytes  int64         // on the disks of its hosts
+	Window time.Duration // in which they have to be copied
+	Rate   int64         // bytes a second that are copied; 0: as measured in past moves
+}
+
+func (l WaveLimits) query() url.Values {
+	return url.Values{
+		"hosts": {strconv.Itoa(l.Hosts)}, "bytes": {strconv.FormatInt(l.Bytes, 10)},
+		"window": {strconv.FormatInt(int64(l.Window/time.Second), 10)}, "rate": {strconv.FormatInt(l.Rate, 10)},
+	}
+}
+
+// Waves plans the moves of all applications.
+func (c *Client) Waves(ctx context.Context, l WaveLimits) ([]Wave, error) {
 	var out List[Wave]
-	err := c.run(ctx, call{method: http.MethodGet, path: []string{"v1", "relations", "waves"}, query: url.Values{"hosts": {strconv.Itoa(hosts)}}}, &out)
+	err := c.run(ctx, call{method: http.MethodGet, path: []string{"v1", "relations", "waves"}, query: l.query()}, &out)
 	return out.Items, err
 }
 

@@ -13,6 +13,7 @@ var probeColumns = []column[client.Probe]{
 	{title: "site", value: func(p client.Probe) string { return p.Site }},
 	{title: "source", value: func(p client.Probe) string { return p.Source }},
 	{title: "last report", value: func(p client.Probe) string { return stamp(p.Last) }},
+	{title: "on disks", value: func(p client.Probe) string { return dash(knownBytes(p.Disk)) }},
 	{title: "missing reports", value: func(p client.Probe) string { return strconv.FormatUint(p.Missing, 10) }},
 	{title: "lost events", value: func(p client.Probe) string { return strconv.FormatUint(p.Lost, 10) }},
 }

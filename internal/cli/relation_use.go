@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,6 +65,9 @@ func relationGroup(a *app) *cobra.Command {
 var waveColumns = []column[client.Wave]{
 	{title: "hosts", value: func(w client.Wave) string { return strings.Join(w.Hosts, " ") }},
 	{title: "applications", value: func(w client.Wave) string { return strings.Join(w.Applications, " ") }},
+	{title: "on disks", value: func(w client.Wave) string { return dash(knownBytes(w.Size)) }},
+	{title: "copied in", value: func(w client.Wave) string { return dash(knownSeconds(w.Seconds)) }},
+	{title: "may hurt", value: func(w client.Wave) string { return strconv.Itoa(w.Reach) }},
 	{title: "crossing", value: func(w client.Wave) string { return strconv.Itoa(len(w.Crossing)) }},
 	{title: "before their servers", value: func(w client.Wave) string { return crossingText(w.Early) }},
 }
@@ -76,17 +80,36 @@ func crossingText(all []client.HostRelation) string {
 	return strings.Join(out, " ")
 }
 
+// What is not known is not printed as 0.
+func knownBytes(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return bytesText(n)
+}
+
+func knownSeconds(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return (time.Duration(n) * time.Second).String()
+}
+
 func relationWaves(a *app) *cobra.Command {
-	var hosts int
+	var l client.WaveLimits
 	c := a.verb("waves", "Plan in which order to move all hosts", nil, func(r run) error {
-		all, err := r.api.Waves(r.ctx, hosts)
+		all, err := r.api.Waves(r.ctx, l)
 		if err != nil {
 			return err
 		}
 		return printList(a, all, waveColumns)
 	})
-	c.Long = "Plan in which order to move all hosts: hosts of an application stay together where\nthey fit, and no server moves later than its clients where that can be."
-	c.Flags().IntVar(&hosts, "hosts", 0, "at most so many hosts in a wave (default: no limit)")
+	c.Long = "Plan in which order to move all hosts: hosts of an application stay together where\nthey fit, and no server moves later than its clients where that can be. What the\nprobes say that disks hold, and how fast past moves copied, tell how long a wave\ntakes."
+	f := c.Flags()
+	f.IntVar(&l.Hosts, "hosts", 0, "at most so many hosts in a wave (default: no limit)")
+	f.Var(byteValue{&l.Bytes}, "bytes", "at most so much on the disks of a wave, as 500G (default: no limit)")
+	f.DurationVar(&l.Window, "window", 0, "`time` in which the disks of a wave have to be copied, as 4h (default: no limit)")
+	f.Var(rateValue{&l.Rate}, "rate", "how much is copied a second, as 100M (default: as past moves did)")
 	return c
 }
 

@@ -79,6 +79,18 @@ func (v sizeValue) Set(s string) error {
 	return err
 }
 
+// byteValue is a flag in bytes.
+type byteValue struct{ bytes *int64 }
+
+func (v byteValue) String() string { return "" }
+
+func (v byteValue) Type() string { return "size" }
+
+func (v byteValue) Set(s string) (err error) {
+	*v.bytes, err = parseSize(s)
+	return err
+}
+
 // rateValue is a flag in bytes a second.
 type rateValue struct{ rate *int64 }
 

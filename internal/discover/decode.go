@@ -18,6 +18,7 @@ const (
 	MaxEmissions    = 1024
 	MaxAddresses    = 1024
 	maxText         = 512 // bytes of one string
+	maxDisk         = 1 << 60
 )
 
 // A clock outside these years is not a clock.
@@ -56,6 +57,8 @@ func (r *Report) wrong() string {
 		return "reports are numbered from 1"
 	case !plausible(r.Time):
 		return "time of the report is missing or absurd"
+	case r.DiskBytes < 0 || r.DiskBytes > maxDisk:
+		return "what the disks hold is absurd"
 	case len(r.Connections) > MaxConnections || len(r.Translations) > MaxTranslations ||
 		len(r.Processes) > MaxProcesses || len(r.Listeners) > MaxListeners ||
 		len(r.Emitted) > MaxEmissions || len(r.Addresses) > MaxAddresses:

@@ -86,6 +86,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"year 9999":          {func(r *Report) { r.Connections[0].Opened = noon.AddDate(7000, 0, 0) }, droveway.Invalid},
 		"no pattern":         {func(r *Report) { r.Emitted[0].Pattern = "" }, droveway.Invalid},
 		"half translation":   {func(r *Report) { r.Translations[0].NewSource = netip.AddrPort{} }, droveway.Invalid},
+		"negative disks":     {func(r *Report) { r.DiskBytes = -1 }, droveway.Invalid},
 		"too many emissions": {func(r *Report) { r.Emitted = make([]Emission, MaxEmissions+1) }, droveway.Invalid},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,6 +30,8 @@ type Coverage struct {
 	Last    time.Time `json:"last"`
 	Missing uint64    `json:"missing"` // reports that never came
 	Lost    uint64    `json:"lost"`    // events that the probe or the joiner could not keep
+	// DiskBytes is what the host's own disks hold; 0: not known.
+	DiskBytes int64 `json:"disk_bytes,omitempty"`
 }
 
 type listenerKey struct {

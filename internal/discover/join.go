@@ -110,6 +110,7 @@ func (j *Joiner) cover(h *host, r Report, now time.Time) {
 	}
 	h.seen.Host, h.seen.Last, h.seen.Source = r.Host, now, r.Source
 	h.seen.Lost += r.Lost
+	h.seen.DiskBytes = or(r.DiskBytes, h.seen.DiskBytes)
 	j.clocks.arrived(h.index, r.Time.UnixNano(), now.UnixNano())
 }
 

@@ -14,7 +14,8 @@ type Report struct {
 	Seq         uint64       `json:"seq"`   // of the report, from 1
 	Time        time.Time    `json:"time"`  // by the probe's own clock
 	Source      string       `json:"source"`
-	Addresses   []netip.Addr `json:"addresses,omitempty"` // of the host
+	Addresses   []netip.Addr `json:"addresses,omitempty"`  // of the host
+	DiskBytes   int64        `json:"disk_bytes,omitempty"` // on the host's own disks; 0: not known
 	Processes   []Process    `json:"processes,omitempty"`
 	Listeners   []Listener   `json:"listeners,omitempty"`
 	Connections []Connection `json:"connections,omitempty"`

@@ -86,7 +86,7 @@ func TestRelations(t *testing.T) {
 	if err != nil || len(apps) != 1 || !apps[0].User {
 		t.Errorf("applications: %+v, %v", apps, err)
 	}
-	waves, err := w.admin.Waves(ctx, 5)
+	waves, err := w.admin.Waves(ctx, client.WaveLimits{Hosts: 5})
 	if err != nil || len(waves) != 1 {
 		t.Errorf("waves: %+v, %v", waves, err)
 	}

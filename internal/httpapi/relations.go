@@ -21,7 +21,7 @@ type Relations interface {
 	Explain(a, b string) (graph.Explanation, error)
 	Applications() []graph.Application
 	SetGroup(ctx context.Context, g service.Group) error
-	Waves(l graph.Limits) ([]graph.Wave, error)
+	Waves(ctx context.Context, l service.WaveLimits) ([]graph.Wave, error)
 	Blast(host string) ([]graph.Impact, error)
 	Policy(ctx context.Context) (service.Policy, error)
 	SetPolicy(ctx context.Context, p service.Policy) (service.Policy, error)

@@ -184,8 +184,14 @@ func (g *Graph) Blast(host string) ([]Impact, error) {
 	if err := g.known(host); err != nil {
 		return nil, err
 	}
-	seen, front := map[string]bool{host: true}, []string{host}
-	var all []Impact
+	return g.blast([]string{host}), nil
+}
+
+func (g *Graph) blast(front []string) (all []Impact) {
+	seen := map[string]bool{}
+	for _, h := range front {
+		seen[h] = true
+	}
 	for step := 1; len(front) > 0; step++ {
 		var next []Impact
 		for _, h := range front {
@@ -203,5 +209,5 @@ func (g *Graph) Blast(host string) ([]Impact, error) {
 		}
 		all = append(all, next...)
 	}
-	return all, nil
+	return all
 }

@@ -13,6 +13,7 @@ type Limits struct {
 	Hosts int              // in a wave
 	Size  int64            // of all its hosts, in any unit: memory, say
 	Sizes map[string]int64 // of each host, in that unit
+	Rate  int64            // size that can be moved in a second; 0: not known
 }
 
 // Wave is hosts that move at the same time.
@@ -20,6 +21,10 @@ type Wave struct {
 	Hosts        []string `json:"hosts"`
 	Applications []string `json:"applications"` // of which it has hosts
 	Size         int64    `json:"size"`
+	Seconds      int64    `json:"seconds,omitempty"` // that moving so much takes; 0: not known
+	// Reach is how many hosts that do not move with it depend on its hosts,
+	// directly or through others: whom it may hurt if it fails.
+	Reach int `json:"reach"`
 	// Crossing are the relations with hosts of other waves: they cross between
 	// the old place and the new one for a while.
 	Crossing []HostEdge `json:"crossing"`
@@ -54,6 +59,13 @@ func (g *Graph) Waves(apps []Application, l Limits) ([]Wave, error) {
 		waves = append(waves, p.fill(l))
 	}
 	cross(waves, edges)
+	for i := range waves {
+		w := &waves[i]
+		w.Reach = len(g.blast(w.Hosts))
+		if l.Rate > 0 {
+			w.Seconds = (w.Size + l.Rate - 1) / l.Rate
+		}
+	}
 	return waves, nil
 }
 

@@ -86,6 +86,30 @@ func TestWavesOfAnyGraph(t *testing.T) {
 	}
 }
 
+// A wave keeps its limit of size, says how long it takes, and whom it may hurt.
+func TestWavesBySize(t *testing.T) {
+	g := New(Config{})
+	apply(g, "web/x>app/x", "app/x>db/x", "job/x>db/x", "report/x>app/x")
+	l := Limits{Size: 100, Rate: 7, Sizes: map[string]int64{"db": 90, "app": 20, "web": 30, "job": 10, "report": 40}}
+	var apps []Application
+	for h := range l.Sizes {
+		apps = append(apps, Application{Name: h, Hosts: []string{h}})
+	}
+	waves, err := g.Waves(apps, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkWaves(t, g, waves, len(l.Sizes))
+	for i, w := range waves {
+		if want := l.sizeOf(w.Hosts); w.Size != want || w.Size > l.Size || w.Seconds != (want+6)/7 {
+			t.Errorf("wave %d: %+v", i, w)
+		}
+	}
+	if len(waves) != 2 || !slices.Equal(waves[0].Hosts, []string{"db", "job"}) || waves[0].Reach != 3 || waves[1].Reach != 0 {
+		t.Errorf("%+v", waves)
+	}
+}
+
 func TestDependenciesMoveFirst(t *testing.T) {
 	g := New(Config{})
 	apply(g, "web/x>app/x", "app/x>db/x")

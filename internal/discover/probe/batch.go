@@ -38,6 +38,7 @@ type batch struct {
 
 	mu        sync.Mutex
 	addresses []netip.Addr
+	disk      int64
 	emitted   []emitted
 	lost      uint64
 }
@@ -53,6 +54,13 @@ func (b *batch) locate(all []netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.addresses = all
+}
+
+// weigh takes how much the host's disks hold.
+func (b *batch) weigh(bytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.disk = bytes
 }
 
 // emit takes a connection of a pattern.
@@ -90,6 +98,7 @@ func (b *batch) next(now time.Time) (encoded, bool, error) {
 	}
 	r.Lost = b.ledger.takeLost()
 	b.mu.Lock()
+	r.DiskBytes = b.disk
 	r.Addresses = b.addresses[:min(len(b.addresses), batchAddresses)]
 	n := min(len(b.emitted), batchEmissions)
 	for _, e := range b.emitted[:n] {

@@ -72,6 +72,11 @@ func (p *Probe) survey(source capture.Source) (time.Time, time.Duration) {
 	census, err := p.surveyor.look()
 	p.surveyor.complain("some network namespaces are hidden: run the probe as root or give it CAP_SYS_ADMIN", err)
 	p.scope.surveyed(census.Namespaces)
+	if held, err := p.surveyor.proc.DiskBytes(); err != nil {
+		p.log.Debug("what the disks hold is not known", "error", err)
+	} else {
+		p.batch.weigh(int64(held))
+	}
 	if f, ok := source.(follower); ok {
 		err := f.Follow(census.Namespaces)
 		p.surveyor.complain("packets of some network namespaces are not seen: run the probe as root or give it CAP_SYS_ADMIN", err)

@@ -116,13 +116,6 @@ func (s *Service) SetGroup(ctx context.Context, g Group) error {
 	return nil
 }
 
-// Waves plans the moves of all applications.
-func (s *Service) Waves(l graph.Limits) ([]graph.Wave, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.graph.Waves(s.graph.Applications(), l)
-}
-
 // Blast gives the hosts that a failure of a host reaches.
 func (s *Service) Blast(host string) ([]graph.Impact, error) {
 	s.mu.Lock()

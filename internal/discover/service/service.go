@@ -15,6 +15,7 @@ import (
 	"github.com/droveway/droveway/internal/discover/allot"
 	"github.com/droveway/droveway/internal/discover/graph"
 	"github.com/droveway/droveway/internal/engine/bus"
+	"github.com/droveway/droveway/internal/engine/job"
 	"github.com/droveway/droveway/internal/engine/store"
 	"github.com/droveway/droveway/internal/fleet"
 )
@@ -33,6 +34,7 @@ type Service struct {
 	probes   store.Table[fleet.Probe]
 	policies store.Table[Policy]
 	groups   store.Table[Group]
+	jobs     store.Table[job.Record]
 	archive  *archive
 	sending  sync.WaitGroup // orders
 
@@ -59,6 +61,7 @@ func New(c Config) (*Service, error) {
 		probes:   c.Fleet.Probes,
 		policies: store.NewTable[Policy](c.Fleet.Stores.Objects, "relation-policy"),
 		groups:   store.NewTable[Group](c.Fleet.Stores.Objects, "application"),
+		jobs:     store.NewTable[job.Record](c.Fleet.Stores.Jobs, "job"),
 		archive:  newArchive(c.Fleet.Stores.Relations),
 		sites:    map[string]string{},
 		joiner:   discover.New(discover.Limits{}),
