@@ -116,7 +116,7 @@ func TestPulse(t *testing.T) {
 	for _, c := range []struct {
 		from, to int
 		want     figure
-	}{{0, 1000, 100}, {500, 999, 0}, {1000, 7100, 3.3}, {2000, 6000, 0}, {7100, 9100, 0}} {
+	}{{0, 1000, 100}, {500, 999, 0}, {1000, 7100, 3.28}, {2000, 6000, 0}, {7100, 9100, 0}} {
 		if got := p.rate(at(c.from), at(c.to)); got != c.want {
 			t.Errorf("from %d to %d ms: %v records a second: want %v", c.from, c.to, got, c.want)
 		}
@@ -167,7 +167,7 @@ func TestSummaryIsMediansAndSums(t *testing.T) {
 			RequestToRunning: 970, RequestToDone: 55970, ClientGap: 292, SwitchGap: 146, WaitP50: 10, WaitP99: 30, Downtime: none(),
 			QEMUDowntime: 73, Sync: 55, SyncRate: 149, WritesBefore: 150, WritesDuring: 90,
 		},
-		ClientGapP50: 292, ClientGapP99: 299.8, SwitchGapP50: 146, SwitchGapP99: 149.9,
+		ClientGapP50: 292, ClientGapP99: 299.84, SwitchGapP50: 146, SwitchGapP99: 149.92,
 		proof: proof{Acknowledged: 2000, SessionKept: true},
 	}
 	if len(rows) != 8 {

@@ -23,8 +23,8 @@ func (f figure) MarshalJSON() ([]byte, error) {
 	return json.Marshal(float64(f))
 }
 
-// rounded keeps one digit after the point: more would be noise.
-func (f figure) rounded() figure { return figure(math.Round(float64(f)*10) / 10) }
+// rounded keeps two digits after the point: more would be noise.
+func (f figure) rounded() figure { return figure(math.Round(float64(f)*100) / 100) }
 
 // ms is a time in milliseconds.
 func ms(d time.Duration) figure { return figure(float64(d) / float64(time.Millisecond)).rounded() }
