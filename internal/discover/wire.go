@@ -77,7 +77,9 @@ func (j *Joiner) joinWire(cn *conn, c *Connection) {
 		}
 	}
 	if cn.host().wired.spill(j.now, wiresOfHost, j.limits.Grace) {
-		cn.host().seen.Lost++
+		if cn.isn == 0 {
+			cn.host().seen.Lost++ // otherwise the path is lost, no relation
+		}
 		return
 	}
 	remember(side, w, cn, j.now)

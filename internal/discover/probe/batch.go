@@ -20,7 +20,9 @@ const (
 	batchProcesses   = 128 << 10 // bytes
 	batchEmissions   = 256       // of at most 700
 	batchAddresses   = 256       // of at most 50
+	batchTranslated  = 256       // of at most 310
 	maxEmissions     = discover.MaxEmissions
+	maxTranslations  = discover.MaxTranslations
 )
 
 // heartbeat is how long a probe with nothing to say is silent.
@@ -40,6 +42,7 @@ type batch struct {
 	addresses []netip.Addr
 	disk      int64
 	emitted   []emitted
+	steps     []discover.Translation
 	lost      uint64
 }
 
@@ -74,6 +77,17 @@ func (b *batch) emit(e discover.Emission, c emit.Claim) {
 	b.emitted = append(b.emitted, emitted{e, c})
 }
 
+// translate takes how a connection of others is translated.
+func (b *batch) translate(t discover.Translation) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.steps) >= maxTranslations {
+		b.lost++
+		return
+	}
+	b.steps = append(b.steps, t)
+}
+
 // lose counts events that were lost elsewhere.
 func (b *batch) lose(n uint64) {
 	b.mu.Lock()
@@ -105,6 +119,8 @@ func (b *batch) next(now time.Time) (encoded, bool, error) {
 		r.Emitted = append(r.Emitted, b.ledger.measured(e.Emission, e.claim))
 	}
 	b.emitted = b.emitted[n:]
+	n = min(len(b.steps), batchTranslated)
+	r.Translations, b.steps = b.steps[:n:n], b.steps[n:]
 	r.Lost += b.lost
 	b.lost = 0
 	b.mu.Unlock()
@@ -125,7 +141,7 @@ func (b *batch) next(now time.Time) (encoded, bool, error) {
 }
 
 func empty(r discover.Report) bool {
-	return len(r.Processes)+len(r.Listeners)+len(r.Connections)+len(r.Emitted) == 0 && r.Lost == 0
+	return len(r.Processes)+len(r.Listeners)+len(r.Connections)+len(r.Emitted)+len(r.Translations) == 0 && r.Lost == 0
 }
 
 func (l *ledger) listeners(most int, now time.Time) []discover.Listener {

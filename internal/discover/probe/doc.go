@@ -4,7 +4,8 @@
 //
 //	capture.Source ─▶ ledger ─▶ batch ─▶ spool ─▶ Sender
 //	survey (/proc) ──▲  ▲
-//	emit ───────────────┘
+//	emit ───────────────┘    ▲
+//	conntrack ───────────────┘
 //
 // A probe in a container, that is in a PID namespace of its own, reports the
 // process numbers of that namespace, as its /proc has them:

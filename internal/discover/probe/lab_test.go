@@ -25,6 +25,7 @@ type server struct {
 	processes   map[int]discover.Process
 	listeners   map[netip.AddrPort]int
 	emitted     []discover.Emission
+	steps       map[discover.Translation]bool
 	lost        uint64
 	source      string
 	changed     chan struct{}
@@ -33,7 +34,7 @@ type server struct {
 func newServer(t *testing.T) *server {
 	return &server{
 		t: t, connections: map[string]discover.Connection{}, processes: map[int]discover.Process{},
-		listeners: map[netip.AddrPort]int{}, changed: make(chan struct{}, 1),
+		listeners: map[netip.AddrPort]int{}, steps: map[discover.Translation]bool{}, changed: make(chan struct{}, 1),
 	}
 }
 
@@ -55,6 +56,9 @@ func (s *server) Send(_ context.Context, b []byte) error {
 		s.listeners[l.Address] = l.PID
 	}
 	s.emitted = append(s.emitted, r.Emitted...)
+	for _, t := range r.Translations {
+		s.steps[t] = true
+	}
 	s.lost += r.Lost
 	s.source = r.Source
 	select {

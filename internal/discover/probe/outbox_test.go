@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -138,7 +139,12 @@ func TestBatchIsSmallEnough(t *testing.T) {
 	for i := range maxEmissions {
 		b.emit(discover.Emission{Pattern: long[:128], Error: long[:256], Index: i, Opened: start, Closed: start}, emit.Claim{})
 	}
-	processes, emitted := 0, 0
+	const wide = 10_000
+	far := netip.MustParseAddrPort("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535")
+	for range wide {
+		b.translate(discover.Translation{Protocol: "tcp", Source: far, Destination: far, NewSource: far, NewDestination: far})
+	}
+	processes, emitted, translated := 0, 0, 0
 	for {
 		r, more, err := b.next(start)
 		if err != nil {
@@ -153,9 +159,10 @@ func TestBatchIsSmallEnough(t *testing.T) {
 		}
 		processes += len(decoded.Processes)
 		emitted += len(decoded.Emitted)
+		translated += len(decoded.Translations)
 	}
-	if processes != 1000 || emitted != maxEmissions {
-		t.Errorf("%d processes, %d emissions", processes, emitted)
+	if processes != 1000 || emitted != maxEmissions || translated != wide {
+		t.Errorf("%d processes, %d emissions, %d translations", processes, emitted, translated)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/discover"
 	"github.com/droveway/droveway/internal/discover/probe/capture"
+	"github.com/droveway/droveway/internal/discover/probe/conntrack"
 	"github.com/droveway/droveway/internal/discover/probe/emit"
 	"github.com/droveway/droveway/internal/discover/probe/kernel"
 	"github.com/droveway/droveway/internal/discover/probe/netns"
@@ -64,6 +65,7 @@ type Probe struct {
 	batch     *batch
 	emitter   *emit.Emitter
 	surveyor  *surveyor
+	boxes     *conntrack.Watcher
 	scope     *scope
 	only      uint32 // network namespace; 0: all
 	ready     chan struct{}
@@ -92,6 +94,7 @@ func New(c Config) (*Probe, error) {
 	p.ledger, p.directory = newLedger(newServices()), newDirectory(proc)
 	p.batch = &batch{host: c.Host, probe: rand.Text(), source: func() string { return procfs.Text(p.Choice().String()) }, ledger: p.ledger, directory: p.directory, clock: clock(c.Ahead)}
 	p.surveyor = &surveyor{proc: proc, ledger: p.ledger, directory: p.directory, only: p.only, log: p.log, found: p.batch.locate, told: map[string]bool{}}
+	p.boxes = conntrack.New(procRoot, p.batch.translate)
 	p.scope = newScope(whole(procRoot))
 	p.emitter = emit.New(emit.Config{
 		Proc: procRoot, Allow: c.Patterns, OptOut: c.OptOut, Log: p.log,
@@ -145,7 +148,7 @@ func (p *Probe) Run(ctx context.Context) error {
 	g.run(func() error { return p.outbox().run(ctx) })
 	g.run(func() error { return p.watch(ctx) })
 	err := g.wait()
-	err = errors.Join(err, p.report(time.Now()))
+	err = errors.Join(err, p.boxes.Close(), p.report(time.Now()))
 	p.farewell(context.WithoutCancel(ctx))
 	return err
 }

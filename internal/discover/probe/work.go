@@ -33,7 +33,7 @@ func (p *Probe) work(ctx context.Context, source capture.Source) error {
 	defer tick.Stop()
 	last, rest := p.survey(source)
 	p.begun()
-	var lost uint64
+	lost := p.boxes.Lost()
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,7 +44,7 @@ func (p *Probe) work(ctx context.Context, source capture.Source) error {
 		if since >= max(every, rest) || since >= max(hasty, rest) && p.ledger.wantsOwners() {
 			last, rest = p.survey(source)
 		}
-		now := source.Lost()
+		now := source.Lost() + p.boxes.Lost()
 		p.batch.lose(now - lost)
 		lost = now
 		p.ledger.repeat(time.Now())
@@ -81,6 +81,8 @@ func (p *Probe) survey(source capture.Source) (time.Time, time.Duration) {
 		err := f.Follow(census.Namespaces)
 		p.surveyor.complain("packets of some network namespaces are not seen: run the probe as root or give it CAP_SYS_ADMIN", err)
 	}
+	err = p.boxes.Follow(census.Namespaces)
+	p.surveyor.complain("how this machine translates addresses for others is not seen: run the probe as root or give it CAP_NET_ADMIN", err)
 	p.directory.sweep(census.Processes, forget(source))
 	return time.Now(), idle * time.Since(start)
 }
