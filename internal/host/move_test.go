@@ -272,3 +272,16 @@ func TestSecondaryForAnotherHost(t *testing.T) {
 		t.Error("the secondary serves the host of an earlier move")
 	}
 }
+
+func TestShare(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		rate  int64
+		disks int
+		want  int64
+	}{{0, 3, 0}, {9, 1, 9}, {9, 3, 3}, {1, 3, 1}} {
+		if got := share(c.rate, c.disks); got != c.want {
+			t.Errorf("of %d bytes a second each of %d disks gets %d, want %d", c.rate, c.disks, got, c.want)
+		}
+	}
+}

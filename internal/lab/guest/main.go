@@ -8,10 +8,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"github.com/droveway/droveway/internal/lab/hand"
 	"github.com/droveway/droveway/internal/lab/workload"
 )
 
@@ -79,6 +81,12 @@ func runTiny(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	orders, err := net.Listen("tcp", ":"+hand.Port)
+	if err != nil {
+		return err
+	}
+	defer orders.Close()
+	go func() { fmt.Println("droveway-guest: takes no more orders:", hand.Serve(orders)) }()
 	fmt.Println("droveway-guest: works")
 	return workload.Run(ctx, c, r, size, log)
 }

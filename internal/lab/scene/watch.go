@@ -9,6 +9,7 @@ import (
 	"time"
 
 	watcher "github.com/droveway/droveway/internal/lab/client"
+	"github.com/droveway/droveway/internal/lab/hand"
 	"github.com/droveway/droveway/internal/lab/observer"
 )
 
@@ -21,6 +22,7 @@ type Watch struct {
 
 	scene   *Scene
 	address string             // of the observer
+	guest   netip.Addr         // of the guest, once it is asked
 	end     context.CancelFunc // of the observer
 	rest    func()             // of the client
 	done    chan error
@@ -53,6 +55,7 @@ func (w *Watch) Address() string { return w.address }
 // Ask lets a new client ask the guest at an address, instead of the one before.
 func (w *Watch) Ask(guest netip.Addr) {
 	w.Rest()
+	w.guest = guest
 	address := net.JoinHostPort(guest.String(), watcher.EchoPort)
 	c := watcher.New(func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, dialTime)
@@ -63,6 +66,17 @@ func (w *Watch) Ask(guest netip.Addr) {
 	var running sync.WaitGroup
 	running.Go(func() { _ = c.Run(ctx) }) // it notes its errors itself
 	w.Client, w.rest = c, func() { cancel(); running.Wait() }
+}
+
+// Do has the guest that is asked do something to one of its disks.
+func (w *Watch) Do(ctx context.Context, o hand.Order) (hand.Answer, error) {
+	conn, err := w.scene.Lab.Dial(ctx, w.scene.Lab.ClientNS(), "tcp", net.JoinHostPort(w.guest.String(), hand.Port))
+	if err != nil {
+		return hand.Answer{}, fmt.Errorf("order of guest %s: %w", w.Name, err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	return hand.Ask(conn, o)
 }
 
 // Rest ends the client; what it noted stays.
