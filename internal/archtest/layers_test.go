@@ -59,17 +59,19 @@ func layers() []layer {
 // exceptions are imports that the layers forbid, each with its reason.
 func exceptions() map[string]string {
 	return map[string]string{
-		"internal/fleet -> internal/host":         "the table of what hosts observe holds the host's own wire type",
-		"internal/machine -> internal/host":       "commands to hosts: the wire types and the client",
-		"internal/migrate -> internal/host":       "commands to hosts: the wire types and the client",
-		"internal/migrate -> internal/machine":    "a move claims its machine as every job does, and runs the same instance elsewhere",
-		"internal/cli -> internal/image/identify": "droveway image inspect reads a file without a server",
-		"internal/cli -> internal/image/inspect":  "droveway image inspect reads a file without a server",
-		"internal/cli -> internal/image/source":   "droveway image import signs links to S3 with keys that stay with the user",
-		"internal/cli -> internal/image/survey":   "droveway image import looks at a file before it sends it",
-		"internal/cli -> internal/image/luks":     "the keys for that are read from files here",
-		"internal/cli -> internal/lab":            "droveway lab is a command of the program",
-		"internal/cli -> internal/lab/demo":       "droveway lab is a command of the program",
+		"internal/fleet -> internal/host":           "the table of what hosts observe holds the host's own wire type",
+		"internal/machine -> internal/host":         "commands to hosts: the wire types and the client",
+		"internal/migrate -> internal/host":         "commands to hosts: the wire types and the client",
+		"internal/migrate -> internal/machine":      "a move claims its machine as every job does, and runs the same instance elsewhere",
+		"internal/cli -> internal/image/identify":   "droveway image inspect reads a file without a server",
+		"internal/cli -> internal/image/inspect":    "droveway image inspect reads a file without a server",
+		"internal/cli -> internal/image/source":     "droveway image import signs links to S3 with keys that stay with the user",
+		"internal/cli -> internal/image/survey":     "droveway image import looks at a file before it sends it",
+		"internal/cli -> internal/image/filesystem": "the files of an inspected system are handed on to the planning of a repair",
+		"internal/cli -> internal/image/repair":     "droveway image inspect says what a repair would change",
+		"internal/cli -> internal/image/luks":       "the keys for that are read from files here",
+		"internal/cli -> internal/lab":              "droveway lab is a command of the program",
+		"internal/cli -> internal/lab/demo":         "droveway lab is a command of the program",
 	}
 }
 

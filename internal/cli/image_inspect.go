@@ -11,14 +11,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/filesystem"
 	"github.com/droveway/droveway/internal/image/identify"
 	"github.com/droveway/droveway/internal/image/inspect"
 	"github.com/droveway/droveway/internal/image/luks"
+	"github.com/droveway/droveway/internal/image/repair"
 )
 
 // imageInspect needs no server: it reads the file by itself.
 func imageInspect(a *app) *cobra.Command {
-	var explain bool
+	var explain, preflight bool
 	var vectors string
 	var keyFiles []string
 	c := &cobra.Command{
@@ -34,20 +36,35 @@ func imageInspect(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := inspect.File(cmd.Context(), args[0], inspect.Options{Catalog: c, Keys: keys})
-			if err != nil {
+			var plan *repair.Plan
+			r, err := inspect.File(cmd.Context(), args[0], inspect.Options{Catalog: c, Keys: keys, Then: func(r *inspect.Report, t *filesystem.Tree) (err error) {
+				plan, err = repair.Make(r, t)
 				return err
+			}})
+			switch {
+			case err != nil:
+				return err
+			case preflight && a.output == "table":
+				return writePlan(a.env.Out, plan)
+			case preflight:
+				return a.encode(plan)
+			case a.output == "table":
+				return writeInspection(a.env.Out, r, plan, explain)
 			}
-			if a.output != "table" {
-				return a.encode(r)
-			}
-			return writeInspection(a.env.Out, r, explain)
+			return a.encode(inspected{r, plan})
 		},
 	}
 	c.Flags().BoolVar(&explain, "explain", false, "show the tests and how near each system is")
+	c.Flags().BoolVar(&preflight, "preflight", false, "show what a repair would change, file by file, and what will not work")
 	c.Flags().StringVar(&vectors, "vectors", "", "folder of further identification files (*.yaml)")
 	c.Flags().StringArrayVar(&keyFiles, "luks-key", nil, "file with a key or passphrase for encrypted volumes; UUID=FILE for one of them (repeatable)")
 	return c
+}
+
+// inspected is what is known of an image.
+type inspected struct {
+	*inspect.Report
+	Preflight *repair.Plan `json:"preflight"`
 }
 
 // catalog is the systems that come with the program, and those of a folder.
@@ -66,7 +83,7 @@ func catalog(folder string) (*identify.Catalog, error) {
 	return c, c.Add(os.DirFS(folder))
 }
 
-func writeInspection(out io.Writer, r *inspect.Report, explain bool) error {
+func writeInspection(out io.Writer, r *inspect.Report, plan *repair.Plan, explain bool) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range inspectionRows(r) {
 		if row[1] != "" {
@@ -75,7 +92,7 @@ func writeInspection(out io.Writer, r *inspect.Report, explain bool) error {
 	}
 	fmt.Fprintln(w)
 	writeVolumes(w, r.Volumes)
-	writePreflight(w, r.Preflight)
+	writePreflight(w, plan)
 	if explain {
 		writeExplanation(w, r)
 	}
@@ -144,21 +161,6 @@ func noteOf(v *inspect.Volume) string {
 		return "encrypted: give its key with --luks-key"
 	}
 	return v.Dirty + v.Problem
-}
-
-func writePreflight(w io.Writer, findings []inspect.Finding) {
-	if len(findings) == 0 {
-		return
-	}
-	fmt.Fprintln(w)
-	fmt.Fprintln(w, "PREFLIGHT\tWHAT\tWHY")
-	for _, f := range findings {
-		why := f.Why
-		if f.Advice != "" {
-			why += ": " + f.Advice
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Level, f.What, why)
-	}
 }
 
 func writeExplanation(w io.Writer, r *inspect.Report) {

@@ -144,7 +144,7 @@ func (s *inspection) firmware() {
 	}
 	if uefi {
 		y.Firmware = append(y.Firmware, "uefi")
-		y.SecureBoot = s.shim()
+		y.SecureBoot, y.Fallback = s.shim(), s.fallback()
 	}
 	y.BootLoader = s.bootLoader()
 }
@@ -170,6 +170,19 @@ const bootPartition = "21686148-6449-6e6f-744e-656564454649"
 // shim is the signed loader that secure boot needs.
 func (s *inspection) shim() bool {
 	return s.tree != nil && (len(s.tree.Glob("/boot/efi/EFI/*/shim*.efi")) > 0 || len(s.tree.Glob("/usr/lib/shim/*.efi.signed")) > 0)
+}
+
+// fallback is the loader that UEFI finds without a boot entry in the firmware.
+func (s *inspection) fallback() bool {
+	if s.tree == nil {
+		return false
+	}
+	for _, esp := range []string{"/boot/efi", "/efi", "/boot"} {
+		if len(s.tree.Glob(esp+"/EFI/[bB][oO][oO][tT]/[bB][oO][oO][tT]*")) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 var loaders = []struct{ name, glob string }{

@@ -26,6 +26,10 @@ const (
 type Options struct {
 	Catalog *identify.Catalog // the systems that are known
 	Keys    []luks.Key        // for encrypted volumes
+	// Then, unless it is nil, is given the result and the files of the system while
+	// the disk is open; it is no part of what the result says it took. There are
+	// no files, and the tree is nil, if no system was found.
+	Then func(*Report, *filesystem.Tree) error
 }
 
 // File inspects the image in a file.
@@ -53,7 +57,7 @@ func Disk(ctx context.Context, i *format.Image, o Options) (report *Report, err 
 	budget := block.NewBudget(ctx, block.Cache(i, i.Size), maxBytes)
 	s := &inspection{
 		ctx: ctx, disk: budget, size: i.Size, catalog: o.Catalog, keys: o.Keys,
-		report: &Report{Image: Image{Format: string(i.Kind), Variant: i.Variant, Member: i.Inside, Size: i.Size}, Preflight: []Finding{}},
+		report: &Report{Image: Image{Format: string(i.Kind), Variant: i.Variant, Member: i.Inside, Size: i.Size}},
 	}
 	if err := s.run(); err != nil {
 		return nil, err
@@ -62,7 +66,10 @@ func Disk(ctx context.Context, i *format.Image, o Options) (report *Report, err 
 		return nil, droveway.Errorf(droveway.Unavailable, "inspect the image: %w", context.Cause(ctx))
 	}
 	s.report.ReadBytes, s.report.TookMS = budget.Spent(), time.Since(began).Milliseconds()
-	return s.report, nil
+	if o.Then == nil {
+		return s.report, nil
+	}
+	return s.report, o.Then(s.report, s.tree)
 }
 
 // inspection is one run: first how the disk is divided, then what is in it.
@@ -118,7 +125,6 @@ func (s *inspection) run() error {
 	for _, v := range s.volumes {
 		s.report.Volumes = append(s.report.Volumes, v.Volume)
 	}
-	s.preflight()
 	return nil
 }
 

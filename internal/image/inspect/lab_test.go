@@ -226,5 +226,7 @@ func TestHibernated(t *testing.T) {
 	if _, err := f.WriteAt([]byte("S1SUSPEND\x00"), 4086); err != nil {
 		t.Fatal(err)
 	}
-	expectFindings(t, inspectFile(t, disk), "blocker: the system is hibernated")
+	if r := inspectFile(t, disk); r.System.Hibernated == "" {
+		t.Errorf("a hibernated system was not noticed: %+v", r.Volumes)
+	}
 }

@@ -90,23 +90,16 @@ func (s *inspection) nameUnlocked() {
 	}
 	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
-		if len(f) < 2 || strings.HasPrefix(f[0], "#") {
+		if len(f) < 2 || strings.HasPrefix(f[0], "#") || len(s.report.System.Crypttab) >= maxMounts {
 			continue
 		}
-		if v := s.bySpec(f[1]); v != nil && v.inside != nil {
-			v.inside.alias = append(v.inside.alias, path.Join("/dev/mapper", f[0]))
+		m := Mapped{Name: f[0], Spec: f[1]}
+		if v := s.bySpec(f[1]); v != nil {
+			m.Volume = v.Name
+			if v.inside != nil {
+				v.inside.alias = append(v.inside.alias, path.Join("/dev/mapper", f[0]))
+			}
 		}
+		s.report.System.Crypttab = append(s.report.System.Crypttab, m)
 	}
-}
-
-// howToUnlock says what to give.
-func (v *Volume) howToUnlock() string {
-	how := "give its key with --luks-key FILE; otherwise what is inside is imported as it is"
-	if !strings.HasPrefix(v.Kind, "luks") {
-		how = "decrypt it where it came from; otherwise what is inside is imported as it is"
-	}
-	if len(v.Tokens) > 0 {
-		how += "; it was unlocked by " + strings.Join(v.Tokens, ", ") + ", which may not work here"
-	}
-	return how
 }

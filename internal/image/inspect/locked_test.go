@@ -59,19 +59,16 @@ func TestUnlock(t *testing.T) {
 		if r.System.Root != "disk/open" || len(r.System.Fstab) == 0 || r.System.Fstab[0].Volume != "disk/open" {
 			t.Errorf("keys %q: root %q, fstab %+v", keys, r.System.Root, r.System.Fstab)
 		}
-		for _, f := range r.Preflight {
-			if strings.Contains(f.What, "is encrypted") {
-				t.Errorf("keys %q: finding %q", keys, f.What)
-			}
+		if !r.Volumes[0].Unlocked || r.Volumes[0].Problem != "" {
+			t.Errorf("keys %q: %+v", keys, r.Volumes[0])
 		}
 	}
 	r, err := inspectWith(t, b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(r.Preflight, func(f Finding) bool { return f.What == "disk is encrypted" })
-	if i < 0 || !strings.Contains(r.Preflight[i].Advice, "--luks-key FILE") || !strings.Contains(r.Preflight[i].Advice, "systemd-tpm2") {
-		t.Errorf("without a key: %+v", r.Preflight)
+	if v := r.Volumes[0]; v.Unlocked || !v.Encrypted || !slices.Equal(v.Tokens, []string{"systemd-tpm2"}) {
+		t.Errorf("without a key: %+v", v)
 	}
 }
 
@@ -105,7 +102,7 @@ func TestCrypttab(t *testing.T) {
 	}}}
 	s := &inspection{report: &Report{}, volumes: []*volume{root, {Volume: Volume{Name: "p5", UUID: lukstest.UUID}, inside: inside}, inside}}
 	s.openRoot(s.findRoots())
-	if got := s.report.System.Fstab; len(got) != 1 || got[0].Volume != "p5/open" || inside.Mount != "/home" {
+	if got := s.report.System.Fstab; len(s.report.System.Crypttab) != 1 || len(got) != 1 || got[0].Volume != "p5/open" || inside.Mount != "/home" {
 		t.Errorf("fstab %+v, mounted at %q", got, inside.Mount)
 	}
 }

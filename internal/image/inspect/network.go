@@ -16,7 +16,8 @@ const (
 	maxYAML     = 64 << 10 // bytes
 )
 
-// netReader reads one way to configure a network.
+// netReader reads one way to configure a network. It gives each fixed address, and
+// cards that have none with an empty one.
 type netReader struct {
 	kind  string
 	globs []string
@@ -46,11 +47,25 @@ func (s *inspection) network() Network {
 			if !slices.Contains(n.Kinds, r.kind) {
 				n.Kinds = append(n.Kinds, r.kind)
 			}
-			found := r.read(f, string(b))
-			n.Static = append(n.Static, found[:min(len(found), maxStatic-len(n.Static))]...)
+			n.take(r.read(f, string(b)))
 		}
 	}
 	return n
+}
+
+// cardName is what cards are called, and not bridges, bonds or patterns.
+var cardName = regexp.MustCompile(`^(?:eth\d+|en[a-z0-9]+)$`)
+
+// take adds what a file says. A card without a fixed address has an empty one.
+func (n *Network) take(found []Static) {
+	for _, a := range found {
+		if cardName.MatchString(a.Interface) && !slices.Contains(n.Names, a.Interface) && len(n.Names) < maxStatic {
+			n.Names = append(n.Names, a.Interface)
+		}
+		if a.Address != "" && len(n.Static) < maxStatic {
+			n.Static = append(n.Static, a)
+		}
+	}
 }
 
 func (s *inspection) netFiles(globs []string) []string {
@@ -76,6 +91,8 @@ func ifupdownStatic(file, text string) []Static {
 			current = ""
 			if f[3] == "static" {
 				current = f[1]
+			} else {
+				all = append(all, Static{f[1], "", file})
 			}
 		case len(f) >= 2 && f[0] == "address" && current != "":
 			all = append(all, Static{current, f[1], file})
@@ -91,14 +108,14 @@ func ifcfgStatic(file, text string) []Static {
 		name = v[0]
 	}
 	if len(lookUp(text, "BOOTPROTO")) > 0 && strings.Contains(strings.ToLower(lookUp(text, "BOOTPROTO")[0]), "dhcp") {
-		return nil
+		return []Static{{name, "", file}}
 	}
 	for _, key := range []string{"IPADDR", "IPADDR0", "Address"} {
 		if v := lookUp(text, key); len(v) > 0 && v[0] != "" {
 			return []Static{{name, v[0], file}}
 		}
 	}
-	return nil
+	return []Static{{name, "", file}}
 }
 
 var rcAddress = regexp.MustCompile(`(?m)^ifconfig_(\w+)="?(?:inet )?(\d+\.\d+\.\d+\.\d+\S*)`)
@@ -125,6 +142,14 @@ func networkdStatic(file, text string) []Static {
 			all = append(all, Static{name, strings.TrimSpace(value), file})
 		}
 	}
+	return orCard(all, name, file)
+}
+
+// orCard is the card alone where there is no address.
+func orCard(all []Static, name, file string) []Static {
+	if len(all) == 0 {
+		return []Static{{name, "", file}}
+	}
 	return all
 }
 
@@ -140,7 +165,7 @@ func keyfileStatic(file, text string) []Static {
 	for _, m := range keyfileAddress.FindAllStringSubmatch(text, maxStatic) {
 		all = append(all, Static{name, m[1], file})
 	}
-	return all
+	return orCard(all, name, file)
 }
 
 // netplanStatic reads the YAML of netplan, whose addresses are text or maps from
@@ -161,10 +186,12 @@ func netplanStatic(file, text string) []Static {
 		devices, _ := doc.Network[group].(map[string]any)
 		for _, name := range sorted(devices) {
 			device, _ := devices[name].(map[string]any)
+			var fixed []Static
 			list, _ := device["addresses"].([]any)
 			for _, a := range list {
-				all = append(all, addressOf(name, file, a)...)
+				fixed = append(fixed, addressOf(name, file, a)...)
 			}
+			all = append(all, orCard(fixed, name, file)...)
 		}
 	}
 	return all

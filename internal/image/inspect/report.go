@@ -12,7 +12,6 @@ type Report struct {
 	Volumes   []Volume        `json:"volumes"`
 	OS        identify.Report `json:"os"`
 	System    System          `json:"system"`
-	Preflight []Finding       `json:"preflight"`
 	Notes     []string        `json:"notes,omitempty"` // what was damaged or left out
 	ReadBytes int64           `json:"read_bytes"`
 	TookMS    int64           `json:"took_ms"`
@@ -47,7 +46,8 @@ type System struct {
 	Root         string   `json:"root,omitempty"` // the volume
 	Roots        []string `json:"roots,omitempty"`
 	Architecture string   `json:"architecture,omitempty"`
-	Firmware     []string `json:"firmware,omitempty"` // "bios", "uefi"
+	Firmware     []string `json:"firmware,omitempty"`      // "bios", "uefi"
+	Fallback     bool     `json:"uefi_fallback,omitempty"` // a loader is where UEFI looks by itself
 	SecureBoot   bool     `json:"secure_boot,omitempty"`
 	BootLoader   string   `json:"boot_loader,omitempty"`
 	Init         string   `json:"init,omitempty"`
@@ -58,6 +58,7 @@ type System struct {
 	SELinux      string   `json:"selinux,omitempty"`
 	Hibernated   string   `json:"hibernated,omitempty"`
 	Fstab        []Mount  `json:"fstab,omitempty"`
+	Crypttab     []Mapped `json:"crypttab,omitempty"`
 	Encrypted    []string `json:"encrypted,omitempty"` // names of volumes
 
 	Windows *WindowsDrivers `json:"windows_drivers,omitempty"`
@@ -69,6 +70,8 @@ type WindowsDrivers struct {
 	Block bool `json:"viostor"`
 	SCSI  bool `json:"vioscsi"`
 	Net   bool `json:"netkvm"`
+
+	Database bool `json:"driver_database"` // as Windows has from 8 on
 }
 
 // Kernel is an installed kernel.
@@ -95,6 +98,7 @@ type Virtio struct {
 // Network is how the guest sets its network up.
 type Network struct {
 	Kinds  []string `json:"kinds,omitempty"` // "ifupdown", "netplan", …
+	Names  []string `json:"names,omitempty"` // of the cards that are configured
 	Static []Static `json:"static,omitempty"`
 }
 
@@ -114,20 +118,9 @@ type Mount struct {
 	Volume  string `json:"volume,omitempty"` // that it names, if it is on this disk
 }
 
-// Level is how much a finding matters.
-type Level string
-
-// The levels.
-const (
-	Change  Level = "change"  // would be changed by the repair
-	Warning Level = "warning" // works, but not all of it
-	Blocker Level = "blocker" // will not work
-)
-
-// Finding is something that the user must know before anything is copied.
-type Finding struct {
-	Level  Level  `json:"level"`
-	What   string `json:"what"`
-	Why    string `json:"why"`
-	Advice string `json:"advice,omitempty"`
+// Mapped is a line of crypttab.
+type Mapped struct {
+	Name   string `json:"name"`
+	Spec   string `json:"spec"`
+	Volume string `json:"volume,omitempty"` // that it names, if it is on this disk
 }

@@ -222,6 +222,10 @@ func subvolOption(options string) string {
 	return ""
 }
 
+// DiskName reports whether a name is that of a partition of some disk, which
+// changes with the machine.
+func DiskName(spec string) bool { return diskName.MatchString(spec) }
+
 // diskName is the name of a partition: that of its disk, and a number.
 var diskName = regexp.MustCompile(`^/dev/([shv]d[a-z]+|xvd[a-z]+|nvme\d+n\d+p|mmcblk\d+p)(\d+)$`)
 

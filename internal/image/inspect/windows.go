@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -28,13 +27,9 @@ func (s *inspection) openWindows() {
 		w.version, _ = w.software.Key(`Microsoft\Windows NT\CurrentVersion`)
 	}
 	if w.system != nil {
-		number := uint32(1)
-		if k, err := w.system.Key("Select"); err == nil {
-			if n, ok := k.Number("Current"); ok {
-				number = n
-			}
+		if name, err := w.system.ControlSet(); err == nil {
+			w.control, _ = w.system.Key(name)
 		}
-		w.control, _ = w.system.Key(fmt.Sprintf("ControlSet%03d", number))
 	}
 	s.windows = w
 }
@@ -98,6 +93,8 @@ func (s *inspection) windowsFacts() {
 		y.Architecture = map[string]string{"AMD64": "x86_64", "x86": "i686", "ARM64": "aarch64"}[k.Text("PROCESSOR_ARCHITECTURE")]
 	}
 	y.Windows = &WindowsDrivers{Block: bootStart(c, "viostor"), SCSI: bootStart(c, "vioscsi"), Net: hasService(c, "netkvm")}
+	_, err := s.windows.system.Key("DriverDatabase")
+	y.Windows.Database = err == nil
 	if k, err := child(c, "Services", "Tcpip", "Parameters", "Interfaces"); err == nil {
 		_ = k.Children(func(i *registry.Key) bool {
 			if dhcp, ok := i.Number("EnableDHCP"); ok && dhcp == 0 && i.Text("IPAddress") != "" && len(y.Network.Static) < maxStatic {

@@ -2,7 +2,9 @@ package registry
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -261,4 +263,17 @@ func encode(name string) (b []byte, latin bool) {
 		b = append(b, byte(r))
 	}
 	return b, true
+}
+
+// String writes a value as a .reg file has it.
+func (v Value) String() string {
+	switch v.kind {
+	case typeText:
+		return strconv.Quote(strings.TrimSuffix(text(v.data, false), "\x00"))
+	case typeDWORD:
+		return fmt.Sprintf("dword:%08x", binary.LittleEndian.Uint32(v.data))
+	case typeBinary:
+		return fmt.Sprintf("hex:%x", v.data)
+	}
+	return fmt.Sprintf("hex(%x):%x", v.kind, v.data)
 }

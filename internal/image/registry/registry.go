@@ -8,6 +8,7 @@ package registry
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"strings"
 	"unicode/utf16"
@@ -120,6 +121,21 @@ func (h *Hive) Key(path string) (*Key, error) {
 		}
 	}
 	return k, nil
+}
+
+// ControlSet is the name of the key that a hive SYSTEM uses now.
+func (h *Hive) ControlSet() (string, error) {
+	number := uint32(1)
+	k, err := h.Key("Select")
+	if err != nil && !droveway.Is(err, droveway.NotFound) {
+		return "", err
+	}
+	if err == nil {
+		if n, ok := k.Number("Current"); ok {
+			number = n
+		}
+	}
+	return fmt.Sprintf("ControlSet%03d", number), nil
 }
 
 // Child gives a key below.

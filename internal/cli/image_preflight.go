@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/droveway/droveway/internal/image/repair"
+)
+
+// writePreflight shows what will not work and what a repair would change, a line
+// each.
+func writePreflight(w io.Writer, p *repair.Plan) {
+	if len(p.Findings)+len(p.Steps) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintln(w, "PREFLIGHT\tWHAT\tWHY")
+	for _, f := range p.Findings {
+		why := f.Why
+		if f.Advice != "" {
+			why += ": " + f.Advice
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Level, f.What, why)
+	}
+	for _, s := range p.Steps {
+		fmt.Fprintf(w, "change\t%s\t%s\n", s.What, s.Why)
+	}
+}
+
+// writePlan shows each change in full.
+func writePlan(out io.Writer, p *repair.Plan) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	writePreflight(w, p)
+	if err := flush(w); err != nil {
+		return err
+	}
+	for _, s := range p.Steps {
+		fmt.Fprintf(out, "\n%s: %s\n", s.Name, s.What)
+		for _, f := range s.Files {
+			writeFile(out, &f)
+		}
+		for _, e := range s.Registry {
+			fmt.Fprintf(out, "  registry SYSTEM\\%s: %q = %s\n", e.Key, e.Name, e.Value)
+		}
+		for _, r := range s.Run {
+			fmt.Fprintf(out, "  run in the guest: %s\n", strings.Join(r, " "))
+		}
+	}
+	if len(p.Findings)+len(p.Steps) == 0 {
+		fmt.Fprintln(out, "nothing has to change")
+	}
+	return nil
+}
+
+func writeFile(out io.Writer, f *repair.File) {
+	switch {
+	case f.Link != "":
+		fmt.Fprintf(out, "  link %s -> %s\n", f.Path, f.Link)
+	case f.From != "":
+		fmt.Fprintf(out, "  copy %s from %s\n", f.Path, f.From)
+	case f.Was == "":
+		fmt.Fprintf(out, "  new %s\n", f.Path)
+	default:
+		fmt.Fprintf(out, "  change %s, keep %s\n", f.Path, f.Path+repair.Beside)
+	}
+	for _, line := range f.Diff() {
+		fmt.Fprintf(out, "    %s\n", line)
+	}
+}

@@ -1,0 +1,105 @@
+//go:build lab
+
+package repair
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/droveway/droveway/internal/image/registry"
+	"github.com/droveway/droveway/internal/image/registry/registrytest"
+)
+
+func program(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// likeness fills a folder with what makes a Windows Server 2022.
+func likeness(t *testing.T, dir string) (system string) {
+	t.Helper()
+	config := filepath.Join(dir, "Windows", "System32", "config")
+	if err := os.MkdirAll(config, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	type keys = map[string]registrytest.Key
+	software := registrytest.Hive(registrytest.Key{Keys: keys{"Microsoft": {Keys: keys{"Windows NT": {Keys: keys{"CurrentVersion": {Values: map[string]any{
+		"ProductName": "Windows Server 2022 Standard", "CurrentBuildNumber": "20348", "CurrentVersion": "6.3", "InstallationType": "Server",
+	}}}}}}}})
+	hive := registrytest.Hive(registrytest.Key{Keys: keys{
+		"Select":         {Values: map[string]any{"Current": uint32(1)}},
+		"DriverDatabase": {Keys: keys{"DeviceIds": {}}},
+		"ControlSet001": {Keys: keys{
+			"Control":  {Keys: keys{"Session Manager": {Keys: keys{"Environment": {Values: map[string]any{"PROCESSOR_ARCHITECTURE": "AMD64"}}}}}},
+			"Services": {Keys: keys{"VMTools": {Values: map[string]any{"Start": uint32(2)}}}},
+		}},
+	}})
+	for name, b := range map[string][]byte{"SOFTWARE": software, "SYSTEM": hive} {
+		if err := os.WriteFile(filepath.Join(config, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{filepath.Join(config, "..", "ntoskrnl.exe"), filepath.Join(dir, "bootmgr")} {
+		if err := os.WriteFile(name, []byte("MZ"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(config, "SYSTEM")
+}
+
+// TestWindowsDisk plans for an NTFS disk like that of a Windows, carries out what
+// the plan says of the registry, and plans again. Another program reads what was
+// written.
+func TestWindowsDisk(t *testing.T) {
+	disk, at := filepath.Join(t.TempDir(), "disk.raw"), t.TempDir()
+	program(t, "truncate", "-s", "32M", disk)
+	program(t, "mkntfs", "-q", "-F", disk)
+	program(t, "ntfs-3g", disk, at)
+	system := likeness(t, at)
+	program(t, "umount", at)
+	planned := func() *Plan {
+		t.Helper()
+		b, err := os.ReadFile(disk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return planOf(t, b)
+	}
+	p := planned()
+	expect(t, p, "blocker: Windows has no virtio driver that starts at boot")
+	program(t, "ntfs-3g", disk, at)
+	err := registry.Change(system, time.Now(), func(e *registry.Editor) error {
+		for _, s := range p.Steps {
+			if err := Write(e, s.Registry); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	out := program(t, "hivexregedit", "--export", "--prefix", `HKEY_LOCAL_MACHINE\SYSTEM`, system, `ControlSet001\Services`) +
+		program(t, "hivexregedit", "--export", "--prefix", `HKEY_LOCAL_MACHINE\SYSTEM`, system, "DriverDatabase")
+	program(t, "umount", at)
+	out = strings.ReplaceAll(out, "\r", "")
+	for _, want := range []string{
+		`\Services\VMTools]` + "\n\"Start\"=dword:00000004", `\Services\viostor]`, `\Services\vioscsi\Parameters\PnpInterface]` + "\n\"5\"=dword:00000001",
+		`\DeviceIds\PCI\VEN_1AF4&DEV_1048&SUBSYS_11001AF4&REV_01]` + "\n\"droveway_vioscsi.inf\"=hex(3):01,ff,00,00",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("hivexregedit does not find %s in\n%s", want, out)
+		}
+	}
+	if p := planned(); p.Blocked() || p.named("driver").Name != "" {
+		t.Errorf("after that: %+v", p)
+	}
+}

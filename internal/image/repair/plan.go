@@ -1,0 +1,127 @@
+package repair
+
+import (
+	"github.com/droveway/droveway/internal/image/filesystem"
+	"github.com/droveway/droveway/internal/image/identify"
+	"github.com/droveway/droveway/internal/image/inspect"
+)
+
+// Level is how much a finding matters.
+type Level string
+
+// The levels.
+const (
+	Warning Level = "warning" // works, but not all of it
+	Blocker Level = "blocker" // will not work
+)
+
+// Finding is something that the user must know before anything is copied.
+type Finding struct {
+	Level  Level  `json:"level"`
+	What   string `json:"what"`
+	Why    string `json:"why"`
+	Advice string `json:"advice,omitempty"`
+}
+
+// Plan is what a repair would do, step by step, and what it cannot do.
+type Plan struct {
+	Family   string    `json:"family,omitempty"` // of the system: which recipes serve
+	Findings []Finding `json:"findings"`
+	Steps    []Step    `json:"steps"`
+}
+
+// Blocked reports whether something will not work.
+func (p *Plan) Blocked() bool {
+	for _, f := range p.Findings {
+		if f.Level == Blocker {
+			return true
+		}
+	}
+	return false
+}
+
+// Step is one change: files first, then the registry, then programs of the guest,
+// which run with its disk mounted and its root as theirs.
+type Step struct {
+	Name     string     `json:"name"`
+	What     string     `json:"what"`
+	Why      string     `json:"why"`
+	Files    []File     `json:"files,omitempty"`
+	Registry []Entry    `json:"registry,omitempty"`
+	Run      [][]string `json:"run,omitempty"`
+}
+
+// Beside is what is appended to the name of the original that is kept.
+const Beside = ".droveway-orig"
+
+// File is a file that is written. Exactly one of Text, Link and From says what
+// it is.
+type File struct {
+	Path string `json:"path"`
+	Was  string `json:"was,omitempty"`  // SHA-256; empty: there is none yet
+	Old  string `json:"old,omitempty"`  // contents, if Text replaces them
+	Text string `json:"text,omitempty"` // ${mac1} is the address of the machine's first card
+	Link string `json:"link,omitempty"` // a symbolic link to there
+	From string `json:"from,omitempty"` // a copy of this file of the guest, or of virtio-win:
+}
+
+// planner is the making of one plan.
+type planner struct {
+	*recipes
+	r    *inspect.Report
+	t    *filesystem.Tree // nil: no system was found
+	plan *Plan
+	text map[string]string // of files that were changed already
+}
+
+// Make makes the plan for an image that was inspected. The tree is that of its
+// system, and nil if none was found.
+func Make(r *inspect.Report, t *filesystem.Tree) (*Plan, error) {
+	known, err := load()
+	if err != nil {
+		return nil, err
+	}
+	p := &planner{recipes: known, r: r, t: t, plan: &Plan{Findings: []Finding{}, Steps: []Step{}}, text: map[string]string{}}
+	p.checkOS()
+	p.checkVolumes()
+	if t == nil {
+		return p.plan, nil
+	}
+	p.checkMachine()
+	if r.OS.Status == identify.Identified || r.OS.Distro != "" {
+		p.plan.Family = p.familyOf(r.OS.Distro)
+	}
+	if p.plan.Family == "windows" {
+		p.windowsPlan()
+	} else {
+		p.unixPlan()
+	}
+	return p.plan, nil
+}
+
+func (p *planner) find(level Level, what, why, advice string) {
+	p.plan.Findings = append(p.plan.Findings, Finding{level, what, why, advice})
+}
+
+func (p *planner) step(s Step) {
+	p.plan.Steps = append(p.plan.Steps, s)
+}
+
+// unixPlan says what is changed in Linux and its like. A system that is not known
+// is left as it is.
+func (p *planner) unixPlan() {
+	p.checkDrivers()
+	p.checkMounts()
+	p.checkAddresses()
+	if p.r.OS.Status != identify.Identified || p.plan.Family == "" || p.plan.Family == "freebsd" {
+		return
+	}
+	p.mounts()
+	p.mapped()
+	p.loader()
+	p.fallback()
+	p.initramfs()
+	p.cards()
+	p.tools()
+	p.relabel()
+}
