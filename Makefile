@@ -9,7 +9,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: build setup check test test-lab test-faults demo bench-move bench-idle bench-discover bench-probe soak clean
+.PHONY: build setup setup-test check test test-lab test-faults demo bench-move bench-idle bench-discover bench-probe soak clean
 
 # The one binary, bin/droveway.
 build:
@@ -19,12 +19,16 @@ build:
 setup:
 	scripts/setup
 
+# The same and what only tests need. Root.
+setup-test:
+	scripts/setup --test
+
 # Format, vet, staticcheck, repository rules, unit tests.
 check:
 	scripts/check
 
 # Everything: what a change has to pass. Root.
-test: setup build check test-lab
+test: setup-test build check test-lab
 
 # The tests with real guests. Root.
 test-lab:
