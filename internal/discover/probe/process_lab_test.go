@@ -108,33 +108,52 @@ func TestPrivileges(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, tt := range []struct{ bounds, want, why string }{
 		{"-all", SourcePoll, "CAP_BPF"},
 		{"-all,+net_raw", SourcePacket, "CAP_BPF"},
 		{"-all,+bpf,+perfmon", SourceTyped, ""},
 	} {
-		c := exec.Command("setpriv", "--inh-caps=-all", "--bounding-set="+tt.bounds, "--", self)
-		c.Env = append(os.Environ(), unprivileged+"="+filepath.Join(t.TempDir(), "dir"))
-		var log bytes.Buffer
-		c.Stderr = &log
-		out, err := c.Output()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, log.String())
-		}
-		var got Choice
-		if err := json.Unmarshal(out, &got); err != nil {
-			t.Fatal(err)
-		}
+		got, log := chosen(t, "setpriv", "--inh-caps=-all", "--bounding-set="+tt.bounds, "--")
 		if got.Source != tt.want || !strings.Contains(got.Better[SourceTyped], tt.why) || (got.Walker == "") != (tt.why == "") {
 			t.Errorf("%s: %+v", tt.bounds, got)
 		}
-		if tt.why != "" && !strings.Contains(log.String(), "a better source of connections does not work here") {
-			t.Errorf("nobody is told:\n%s", log.String())
+		if tt.why != "" && !strings.Contains(log, "a better source of connections does not work here") {
+			t.Errorf("nobody is told:\n%s", log)
 		}
 		t.Log(got)
 	}
+}
+
+// A kernel that does not say how its structures lie leaves the packets.
+func TestWithoutBTF(t *testing.T) {
+	got, log := chosen(t, "unshare", "--mount", "--", "sh", "-c", `mount -t tmpfs none /sys/kernel/btf && exec "$0"`)
+	if got.Source != SourcePacket || !strings.Contains(got.Better[SourceTyped], "BTF") || !strings.Contains(got.Better[SourceRaw], "BTF") || got.Walker == "" {
+		t.Errorf("%+v", got)
+	}
+	if !strings.Contains(log, "a better source of connections does not work here") {
+		t.Errorf("nobody is told:\n%s", log)
+	}
+}
+
+// chosen runs a probe by way of other programs and gives what it chose, and its
+// log.
+func chosen(t *testing.T, by ...string) (Choice, string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(by[0], append(by[1:], self)...)
+	c.Env = append(os.Environ(), unprivileged+"="+filepath.Join(t.TempDir(), "dir"))
+	var log bytes.Buffer
+	c.Stderr = &log
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	var got Choice
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	return got, log.String()
 }
