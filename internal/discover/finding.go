@@ -59,6 +59,19 @@ func (s Service) Name() string {
 	return "unknown"
 }
 
+// Bare is the service as it is called where its process was gone before anybody
+// looked: by the kernel's name of it alone.
+func (s Service) Bare() Service {
+	name := path.Base(s.Executable)
+	if s.Executable == "" {
+		name = ""
+	}
+	return Service{Executable: name[:min(len(name), kernelName)]}
+}
+
+// kernelName is how long the kernel's name of a process may be.
+const kernelName = 15
+
 // Party is an end of a relation: a service of a host, or an address without a
 // probe.
 type Party struct {

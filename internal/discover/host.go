@@ -13,6 +13,7 @@ type host struct {
 	seen  Coverage
 
 	processes map[int]Service
+	bare      map[Service]Service // who goes by a kernel's name; zero: several
 	listeners map[listenerKey]int // process
 	open      *recent[connKey, *conn]
 	pending   *waiting
@@ -96,7 +97,7 @@ func (h *host) learn(r Report) {
 		clear(h.processes)
 	}
 	for _, p := range r.Processes {
-		h.processes[p.PID] = Service{Unit: p.Unit, Container: p.Container, Executable: p.Executable}
+		h.processes[p.PID] = h.whole(Service{Unit: p.Unit, Container: p.Container, Executable: p.Executable})
 	}
 	if len(h.listeners)+len(r.Listeners) > 2*MaxListeners {
 		clear(h.listeners)
@@ -109,6 +110,23 @@ func (h *host) learn(r Report) {
 		}
 		h.listeners[key] = l.PID
 	}
+}
+
+// whole gives a service that is known by its kernel's name alone the rest, if
+// only one service of the host goes by that name.
+func (h *host) whole(s Service) Service {
+	bare := s.Bare()
+	known, is := h.bare[bare]
+	switch {
+	case s == bare && known != (Service{}):
+		return known
+	case s == bare:
+	case !is && len(h.bare) < MaxProcesses:
+		h.bare[bare] = s
+	case known != s:
+		h.bare[bare] = Service{}
+	}
+	return s
 }
 
 // owner finds the process that serves an address: an inbound connection is often

@@ -92,6 +92,7 @@ func (j *Joiner) host(name string) *host {
 		name:      name,
 		index:     uint32(len(j.byID)),
 		processes: map[int]Service{},
+		bare:      map[Service]Service{},
 		listeners: map[listenerKey]int{},
 		open:      newRecent[connKey, *conn](j.limits.Open),
 		pending:   newWaiting(),

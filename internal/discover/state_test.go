@@ -150,6 +150,31 @@ func TestAProcessReportedLate(t *testing.T) {
 	}
 }
 
+// SYSTEMS 3.3: a process that is gone before anybody looks is known by the kernel's
+// name of it: it is the service of that name, if there is one.
+func TestAProcessThatIsGone(t *testing.T) {
+	h := New(Limits{}).host("a")
+	learn := func(pid int, unit, executable string) Service {
+		h.learn(Report{Processes: []Process{{PID: pid, Unit: unit, Executable: executable}}})
+		return h.processes[pid]
+	}
+	web := learn(1, "web.service", "/usr/bin/python3.11")
+	if got := learn(2, "", "python3.11"); got != web {
+		t.Errorf("%+v instead of %+v", got, web)
+	}
+	if got := learn(3, "", "perl"); got != (Service{Executable: "perl"}) {
+		t.Errorf("nobody else has the name: %+v", got)
+	}
+	learn(4, "mail.service", "/usr/bin/python3.11")
+	if got := learn(5, "", "python3.11"); got != (Service{Executable: "python3.11"}) {
+		t.Errorf("two have the name: %+v", got)
+	}
+	long := learn(6, "", "/usr/lib/a-program-with-a-long-name")
+	if got := learn(7, "", "a-program-with-"); got != long {
+		t.Errorf("%+v instead of %+v", got, long)
+	}
+}
+
 // Idle flows and streams leave nothing behind.
 func TestEverythingIsForgotten(t *testing.T) {
 	j := New(Limits{Idle: time.Hour})

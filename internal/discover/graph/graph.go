@@ -130,13 +130,17 @@ func (g *Graph) named(e *Edge) {
 	}
 }
 
-// anonymous gives the keys that the edge had with processes without names.
-func (k Key) anonymous() []Key {
-	client, server, both := k, k, k
-	client.Client.Service = discover.Service{}
-	server.Server.Service = discover.Service{}
-	both.Client.Service, both.Server.Service = discover.Service{}, discover.Service{}
-	return []Key{client, server, both}
+// anonymous gives the keys that the edge had with processes without names, or
+// with the kernel's alone.
+func (k Key) anonymous() (all []Key) {
+	for _, client := range []discover.Service{k.Client.Service, k.Client.Service.Bare(), {}} {
+		for _, server := range []discover.Service{k.Server.Service, k.Server.Service.Bare(), {}} {
+			less := k
+			less.Client.Service, less.Server.Service = client, server
+			all = append(all, less)
+		}
+	}
+	return all
 }
 
 func (g *Graph) insert(e *Edge) {

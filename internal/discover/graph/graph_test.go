@@ -113,6 +113,11 @@ func TestAProcessGetsItsNameLater(t *testing.T) {
 	if e := g.List(Filter{})[0]; e.Count != 2 {
 		t.Errorf("%d connections", e.Count)
 	}
+	g = New(Config{})
+	apply(g, "a/a-very-long-nam>b/nginx", "a//usr/bin/a-very-long-name>b//usr/sbin/nginx")
+	if got := g.List(Filter{}); len(got) != 1 || got[0].Count != 2 || got[0].Server.Service.Executable != "/usr/sbin/nginx" {
+		t.Errorf("by the kernel's names first: %+v", got)
+	}
 }
 
 // SYSTEMS 3.7: a relation that ends is stale after the window, removed later,
