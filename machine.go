@@ -39,6 +39,7 @@ type Machine struct {
 // MachineSpec is what is wanted.
 type MachineSpec struct {
 	CPUs      int      `json:"cpus"`
+	CPU       CPU      `json:"cpu,omitempty"` // what its guests see; a new machine gets the baseline if empty
 	MemoryMiB int64    `json:"memory_mib"`
 	Disks     []Disk   `json:"disks"`
 	NICs      []NIC    `json:"nics,omitempty"`
@@ -102,6 +103,9 @@ func (m *Machine) Validate() error {
 		return Errorf(Invalid, "machine %s: %d disks: give 1 to %d", m.Name, len(s.Disks), maxDisks)
 	case len(s.NICs) > maxNICs:
 		return Errorf(Invalid, "machine %s: %d network cards: at most %d", m.Name, len(s.NICs), maxNICs)
+	}
+	if err := s.CPU.Validate(); err != nil {
+		return Errorf(Invalid, "machine %s: %w", m.Name, err)
 	}
 	return s.validDisks(m.Name)
 }

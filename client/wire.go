@@ -26,9 +26,10 @@ type StopRequest struct {
 
 // ResizeRequest asks for another size of a machine.
 type ResizeRequest struct {
-	CPUs      int        `json:"cpus,omitempty" minimum:"0" doc:"Of a stopped machine; 0: as it is"`
-	MemoryMiB int64      `json:"memory_mib,omitempty" minimum:"0" doc:"Of a stopped machine; 0: as it is"`
-	Disks     []DiskSize `json:"disks,omitempty" doc:"Disks that are to grow, whether the machine runs or not; the others stay as they are"`
+	CPUs      int          `json:"cpus,omitempty" minimum:"0" doc:"Of a stopped machine; 0: as it is"`
+	CPU       droveway.CPU `json:"cpu,omitempty" doc:"What the guest of a stopped machine is to see: host, baseline, x86-64-v1 to x86-64-v4, or a model of the hypervisor; empty: as it is"`
+	MemoryMiB int64        `json:"memory_mib,omitempty" minimum:"0" doc:"Of a stopped machine; 0: as it is"`
+	Disks     []DiskSize   `json:"disks,omitempty" doc:"Disks that are to grow, whether the machine runs or not; the others stay as they are"`
 }
 
 // DiskSize is how large a disk is, or is to be.
@@ -40,9 +41,10 @@ type DiskSize struct {
 // Size is how large a machine is. It is the Result of a job of kind
 // machine-resize.
 type Size struct {
-	CPUs      int        `json:"cpus"`
-	MemoryMiB int64      `json:"memory_mib"`
-	Disks     []DiskSize `json:"disks"`
+	CPUs      int          `json:"cpus"`
+	CPU       droveway.CPU `json:"cpu,omitempty"`
+	MemoryMiB int64        `json:"memory_mib"`
+	Disks     []DiskSize   `json:"disks"`
 }
 
 // ResizePlan is what a resize would do.

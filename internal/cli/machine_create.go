@@ -59,6 +59,7 @@ func (f *createFlags) add(a *app, c *cobra.Command) {
 	fs := c.Flags()
 	fs.StringVarP(&f.file, "file", "f", "", "read the machine from a YAML or JSON `file` (-: standard input); other flags add to it")
 	fs.IntVar(&f.spec.CPUs, "cpus", f.spec.CPUs, "number of CPUs")
+	fs.StringVar((*string)(&f.spec.CPU), "cpu", "", "`CPU` that the guest sees: baseline (what all hosts give, so that it can move to each), host, x86-64-v1 to x86-64-v4, or a model of the hypervisor; +FLAG adds one (default baseline)")
 	fs.Var(sizeValue{&f.spec.MemoryMiB}, "memory", "memory, as 512M or 2G")
 	fs.StringVar(&f.image, "image", "", "image of the root disk")
 	fs.StringArrayVar(&f.disks, "disk", nil, "a `disk`, as name=root,image=debian-12,size=20G,format=raw (format raw or qcow2); repeat it for more")
@@ -99,6 +100,7 @@ func (a *app) newMachine(r run, f *createFlags) (droveway.Machine, error) {
 func (f *createFlags) overlay(c *cobra.Command, s *droveway.MachineSpec) {
 	for name, take := range map[string]func(){
 		"cpus":     func() { s.CPUs = f.spec.CPUs },
+		"cpu":      func() { s.CPU = f.spec.CPU },
 		"memory":   func() { s.MemoryMiB = f.spec.MemoryMiB },
 		"host":     func() { s.Host = f.spec.Host },
 		"requires": func() { s.Requires = f.spec.Requires },

@@ -16,7 +16,8 @@ const resizeLong = `Make the disks of a machine larger, whether it runs or not. 
 the new size at once; its partitions and file systems it has to grow itself. A disk
 cannot be made smaller.
 
-CPUs and memory change while the machine is stopped, in either direction.`
+CPUs, what they can do (--cpu), and memory change while the machine is stopped, in
+either direction.`
 
 func machineResize(a *app) *cobra.Command {
 	var f jobFlags
@@ -36,6 +37,7 @@ func machineResize(a *app) *cobra.Command {
 	f.add(c)
 	c.Flags().Var(diskSizes{&z.Disks}, "disk", "a `disk` and its new size, as root=20G; repeat it for more")
 	c.Flags().Var(countValue{&z.CPUs}, "cpus", "`number` of CPUs (default: as it is)")
+	c.Flags().StringVar((*string)(&z.CPU), "cpu", "", "`CPU` that the guest sees, as of machine create (default: as it is)")
 	c.Flags().Var(sizeValue{&z.MemoryMiB}, "memory", "memory, as 512M or 2G (default: as it is)")
 	c.Flags().BoolVar(&dry, "dry-run", false, "tell what would happen, and change nothing")
 	_ = c.RegisterFlagCompletionFunc("disk", a.diskNames())
@@ -59,7 +61,7 @@ var resizeColumns = []column[client.ResizePlan]{
 }
 
 func sizeText(z client.Size) string {
-	text := fmt.Sprintf("CPUs %d, memory %s", z.CPUs, mibText(z.MemoryMiB))
+	text := fmt.Sprintf("CPUs %d (%s), memory %s", z.CPUs, dash(string(z.CPU)), mibText(z.MemoryMiB))
 	for _, d := range z.Disks {
 		text += fmt.Sprintf(", disk %s %s", d.Name, mibText(d.SizeMiB))
 	}

@@ -137,6 +137,7 @@ func hostCommand() *cobra.Command {
 	f.StringVar(&cfg.Driver, "driver", "qemu", "what runs guests: qemu, or mem for tests")
 	f.StringVar(&cfg.GuestUser, "guest-user", "", "`user` that guests run as (default: droveway, or else nobody)")
 	f.StringVar(&cfg.Accel, "accel", "", "kvm or tcg (default: the best there is)")
+	f.StringSliceVar(&cfg.HideCPU, "hide-cpu", nil, "`flags` of the CPU that no guest gets here, as avx512f,rtm: for hosts whose guests must be able to move to older ones, or that have a flag that is not to be trusted")
 	f.StringSliceVar(&peers, "vxlan-peer", nil, "IP `address` that takes part in machine networks besides the hosts")
 	return c
 }

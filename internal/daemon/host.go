@@ -30,6 +30,7 @@ type HostConfig struct {
 	Driver    string     // qemu or mem
 	GuestUser string     // user that guests run as; empty: an unprivileged one, if it can reach Data
 	Accel     string     // kvm or tcg; empty: the best there is
+	HideCPU   []string   // flags of the CPU that no guest gets
 	Peers     []netip.Addr
 	Log       *slog.Logger
 
@@ -88,7 +89,7 @@ func newAgent(cfg HostConfig, id identity, conn *bus.Conn, api *client.Client) (
 	case cfg.Driver == "mem":
 		agent.Driver = mem.New()
 	case cfg.Driver == "qemu":
-		agent.Driver = qemu.New(qemu.Config{Accel: cfg.Accel, User: guestUser(cfg), Log: cfg.Log})
+		agent.Driver = qemu.New(qemu.Config{Accel: cfg.Accel, HideCPU: cfg.HideCPU, User: guestUser(cfg), Log: cfg.Log})
 		agent.Fabric = network.New(network.Config{Address: id.Address, Log: cfg.Log})
 		agent.TLSDir = filepath.Join(cfg.Data, identityDir, tlsDir)
 	default:

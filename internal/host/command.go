@@ -54,15 +54,16 @@ type Networks struct {
 // Instance is an instance for a host to run. Its Token fences it: a host that
 // has seen a greater one for the machine refuses.
 type Instance struct {
-	Machine   string   `json:"machine"`
-	Token     uint64   `json:"token"`
-	UUID      string   `json:"uuid"`
-	CPUs      int      `json:"cpus"`
-	MemoryMiB int64    `json:"memory_mib"`
-	Disks     []Disk   `json:"disks"`
-	NICs      []NIC    `json:"nics,omitempty"`
-	SSHKeys   []string `json:"ssh_keys,omitempty"`
-	UserData  string   `json:"user_data,omitempty"`
+	Machine   string       `json:"machine"`
+	Token     uint64       `json:"token"`
+	UUID      string       `json:"uuid"`
+	CPUs      int          `json:"cpus"`
+	CPU       droveway.CPU `json:"cpu,omitempty"`
+	MemoryMiB int64        `json:"memory_mib"`
+	Disks     []Disk       `json:"disks"`
+	NICs      []NIC        `json:"nics,omitempty"`
+	SSHKeys   []string     `json:"ssh_keys,omitempty"`
+	UserData  string       `json:"user_data,omitempty"`
 }
 
 // Disk is a disk of an Instance.

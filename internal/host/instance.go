@@ -149,7 +149,7 @@ func (a *Agent) spec(ctx context.Context, i *Instance, w wait) (hypervisor.Spec,
 		return hypervisor.Spec{}, err
 	}
 	s := hypervisor.Spec{
-		Machine: i.Machine, UUID: i.UUID, Dir: dir, CPUs: i.CPUs, MemoryMiB: i.MemoryMiB, Incoming: w == forMemory, Standing: w == forDisks, TLS: a.tls(),
+		Machine: i.Machine, UUID: i.UUID, Dir: dir, CPUs: i.CPUs, CPU: i.CPU, MemoryMiB: i.MemoryMiB, Incoming: w == forMemory, Standing: w == forDisks, TLS: a.tls(),
 	}
 	var err error
 	if s.Disks, err = a.disks(i); err != nil {

@@ -15,7 +15,7 @@ type ResizeMachine struct {
 }
 
 func (m *ResizeMachine) request() machine.Resize {
-	r := machine.Resize{Machine: m.Name, Size: machine.Size{CPUs: m.Body.CPUs, MemoryMiB: m.Body.MemoryMiB}}
+	r := machine.Resize{Machine: m.Name, Size: machine.Size{CPUs: m.Body.CPUs, CPU: m.Body.CPU, MemoryMiB: m.Body.MemoryMiB}}
 	for _, d := range m.Body.Disks {
 		r.Disks = append(r.Disks, machine.SizedDisk(d))
 	}

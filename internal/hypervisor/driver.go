@@ -54,20 +54,21 @@ type Handle = json.RawMessage
 
 // Spec is an instance to start.
 type Spec struct {
-	Machine   string   `json:"machine"`
-	UUID      string   `json:"uuid"` // shown to the guest; the same for all instances of a machine
-	Dir       string   `json:"dir"`  // sockets, logs; exists, belongs to the driver
-	CPUs      int      `json:"cpus"`
-	MemoryMiB int64    `json:"memory_mib"`
-	Disks     []Disk   `json:"disks"`
-	NICs      []NIC    `json:"nics"`
-	Seed      string   `json:"seed,omitempty"`     // path of a cloud-init NoCloud ISO, read-only; empty: none
-	Incoming  bool     `json:"incoming,omitempty"` // waits for memory from another instance
-	Standing  bool     `json:"standing,omitempty"` // stands before its first instruction, as if Received, until TakeOver
-	TLS       *TLS     `json:"tls,omitempty"`      // for Receive, Send and Origin; nil: plain, for tests only
-	Peer      string   `json:"peer,omitempty"`     // with TLS: the only one that may send its memory; empty: any of the authority
-	Limits    Limits   `json:"limits"`
-	Extra     []string `json:"extra,omitempty"` // driver arguments, for tests
+	Machine   string       `json:"machine"`
+	UUID      string       `json:"uuid"` // shown to the guest; the same for all instances of a machine
+	Dir       string       `json:"dir"`  // sockets, logs; exists, belongs to the driver
+	CPUs      int          `json:"cpus"`
+	CPU       droveway.CPU `json:"cpu,omitempty"` // that the guest sees
+	MemoryMiB int64        `json:"memory_mib"`
+	Disks     []Disk       `json:"disks"`
+	NICs      []NIC        `json:"nics"`
+	Seed      string       `json:"seed,omitempty"`     // path of a cloud-init NoCloud ISO, read-only; empty: none
+	Incoming  bool         `json:"incoming,omitempty"` // waits for memory from another instance
+	Standing  bool         `json:"standing,omitempty"` // stands before its first instruction, as if Received, until TakeOver
+	TLS       *TLS         `json:"tls,omitempty"`      // for Receive, Send and Origin; nil: plain, for tests only
+	Peer      string       `json:"peer,omitempty"`     // with TLS: the only one that may send its memory; empty: any of the authority
+	Limits    Limits       `json:"limits"`
+	Extra     []string     `json:"extra,omitempty"` // driver arguments, for tests
 }
 
 // Waits reports whether the guest stands until TakeOver, and the instance opens

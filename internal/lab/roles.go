@@ -52,9 +52,9 @@ func guestUser() []string {
 	return nil
 }
 
-// StartHost starts a host's agent, which joins the fleet the first time. It does
-// not wait until the host is ready.
-func (l *Lab) StartHost(ctx context.Context, name string) error {
+// StartHost starts a host's agent, which joins the fleet the first time; flags are
+// for this start alone. It does not wait until the host is ready.
+func (l *Lab) StartHost(ctx context.Context, name string, flags ...string) error {
 	h, err := l.plan.host(name)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (l *Lab) StartHost(ctx context.Context, name string) error {
 		"--name", name,
 		"--address", h.Address.String(),
 		"--vxlan-peer", clientMember.Address.String(),
-	}, guestUser(), l.plan.HostFlags)
+	}, guestUser(), l.plan.HostFlags, flags)
 	var env []string
 	if _, err := os.Stat(filepath.Join(l.plan.path(name), "identity")); err != nil {
 		token, err := l.joinToken(ctx)

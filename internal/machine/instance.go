@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/fleet"
@@ -19,7 +20,7 @@ import (
 func Instance(ctx context.Context, f *fleet.Fleet, m droveway.Machine, token uint64) (host.Instance, error) {
 	i := host.Instance{
 		Machine: m.Name, Token: token, UUID: fleet.UUID(&m),
-		CPUs: m.Spec.CPUs, MemoryMiB: m.Spec.MemoryMiB,
+		CPUs: m.Spec.CPUs, CPU: m.Spec.CPU, MemoryMiB: m.Spec.MemoryMiB,
 		SSHKeys: m.Spec.SSHKeys, UserData: m.Spec.UserData,
 	}
 	for _, d := range m.Spec.Disks {
@@ -66,7 +67,7 @@ func Need(ctx context.Context, f *fleet.Fleet, m *droveway.Machine) (place.Need,
 func need(m *droveway.Machine, machines []droveway.Machine) place.Need {
 	n := place.Need{
 		CPUs: m.Spec.CPUs, MemoryMiB: m.Spec.MemoryMiB, DiskMiB: diskMiB(m),
-		Requires: m.Spec.Requires, Host: m.Spec.Host, Used: map[string]place.Usage{},
+		Requires: slices.Concat(m.Spec.Requires, m.Spec.CPU.Requires()), Host: m.Spec.Host, Used: map[string]place.Usage{},
 	}
 	for i := range machines {
 		other := &machines[i]

@@ -20,9 +20,10 @@ type Resize struct {
 
 // Size is how large a machine is.
 type Size struct {
-	CPUs      int         `json:"cpus,omitempty"`
-	MemoryMiB int64       `json:"memory_mib,omitempty"`
-	Disks     []SizedDisk `json:"disks,omitempty"`
+	CPUs      int          `json:"cpus,omitempty"`
+	CPU       droveway.CPU `json:"cpu,omitempty"`
+	MemoryMiB int64        `json:"memory_mib,omitempty"`
+	Disks     []SizedDisk  `json:"disks,omitempty"`
 }
 
 // SizedDisk is how large a disk is.
@@ -41,7 +42,7 @@ type ResizePlan struct {
 }
 
 func sizeOf(s *droveway.MachineSpec) Size {
-	z := Size{CPUs: s.CPUs, MemoryMiB: s.MemoryMiB}
+	z := Size{CPUs: s.CPUs, CPU: s.CPU, MemoryMiB: s.MemoryMiB}
 	for _, d := range s.Disks {
 		z.Disks = append(z.Disks, SizedDisk{d.Name, d.SizeMiB})
 	}
@@ -56,7 +57,10 @@ func sizeOf(s *droveway.MachineSpec) Size {
 // identifier gives the same job.
 func (c *Controller) Resize(ctx context.Context, r Resize, requestID string) (droveway.Job, error) {
 	check := func() error {
-		_, err := c.PlanResize(ctx, r)
+		p, err := c.PlanResize(ctx, r)
+		if r.CPU != "" {
+			r.CPU = p.After.CPU // the baseline by its name
+		}
 		return err
 	}
 	return c.submit(ctx, KindResize, r.Machine, requestID, check, func() any { return r })
@@ -84,7 +88,12 @@ func (c *Controller) resizable(ctx context.Context, m *droveway.Machine, r *Resi
 	if after, err = r.apply(m); err != nil {
 		return after, err
 	}
-	same := m.Spec.CPUs == after.Spec.CPUs && m.Spec.MemoryMiB == after.Spec.MemoryMiB
+	if r.CPU != "" {
+		if after.Spec.CPU, err = c.cpu(ctx, &after); err != nil {
+			return after, err
+		}
+	}
+	same := m.Spec.CPUs == after.Spec.CPUs && m.Spec.CPU == after.Spec.CPU && m.Spec.MemoryMiB == after.Spec.MemoryMiB
 	if !same && (m.Spec.Running || m.Status.State != droveway.MachineStopped) {
 		return after, droveway.Errorf(droveway.Conflict, "machine %s is %s: CPUs and memory change while it is stopped: stop it first", m.Name, m.Status.State)
 	}
@@ -94,7 +103,7 @@ func (c *Controller) resizable(ctx context.Context, m *droveway.Machine, r *Resi
 // apply gives the machine with the size that is wanted.
 func (r *Resize) apply(m *droveway.Machine) (droveway.Machine, error) {
 	after := *m
-	if r.CPUs == 0 && r.MemoryMiB == 0 && len(r.Disks) == 0 {
+	if r.CPUs == 0 && r.CPU == "" && r.MemoryMiB == 0 && len(r.Disks) == 0 {
 		return after, droveway.Errorf(droveway.Invalid, "resize machine %s: nothing is to change: give disks, CPUs or memory", m.Name)
 	}
 	after.Spec.Disks = slices.Clone(m.Spec.Disks)
@@ -120,6 +129,9 @@ func (r *Resize) setRest(s *droveway.MachineSpec) {
 	if r.CPUs != 0 {
 		s.CPUs = r.CPUs
 	}
+	if r.CPU != "" {
+		s.CPU = r.CPU
+	}
 	if r.MemoryMiB != 0 {
 		s.MemoryMiB = r.MemoryMiB
 	}
@@ -144,6 +156,9 @@ func (c *Controller) roomFor(ctx context.Context, m, after *droveway.Machine) er
 	}
 	if after.Spec.MemoryMiB > m.Spec.MemoryMiB {
 		more.MemoryMiB = n.MemoryMiB
+	}
+	if after.Spec.CPU != m.Spec.CPU {
+		more.Requires = after.Spec.CPU.Requires()
 	}
 	if err := more.Room(h); err != nil {
 		return droveway.Errorf(droveway.KindOf(err), "resize machine %s: %w", m.Name, err)

@@ -22,6 +22,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -107,7 +108,7 @@ func (m *Moves) Plan(ctx context.Context, r Request) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	to, whyNot, err := m.target(ctx, &mc, r.To)
+	to, whyNot, err := m.target(ctx, &mc, r.To, true)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -135,8 +136,9 @@ func movable(mc *droveway.Machine) error {
 	return nil
 }
 
-// target finds the host to move to, or checks the one that was named.
-func (m *Moves) target(ctx context.Context, mc *droveway.Machine, to string) (string, map[string]string, error) {
+// target finds the host to move to, or checks the one that was named. A guest that
+// goes on living needs there what it has seen here.
+func (m *Moves) target(ctx context.Context, mc *droveway.Machine, to string, lives bool) (string, map[string]string, error) {
 	if to != "" && to == mc.Status.Host {
 		return "", nil, droveway.Errorf(droveway.Invalid, "machine %s is on host %s already: name another host", mc.Name, to)
 	}
@@ -149,6 +151,9 @@ func (m *Moves) target(ctx context.Context, mc *droveway.Machine, to string) (st
 		return "", nil, err
 	}
 	need.Host, need.Not = to, []string{mc.Status.Host}
+	if at := slices.IndexFunc(hosts, func(h droveway.Host) bool { return h.Name == mc.Status.Host }); lives && at >= 0 {
+		need.Alike(hosts[at], mc.Spec.CPU)
+	}
 	return place.Choose(hosts, need)
 }
 

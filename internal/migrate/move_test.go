@@ -269,6 +269,7 @@ func TestRefusals(t *testing.T) {
 		{"second move", w.request(), func(m *droveway.Machine) { m.Status.Job = "move-0" }, droveway.Conflict},
 		{"no room for the disk", w.request(), func(m *droveway.Machine) { m.Spec.Disks[0].SizeMiB = 1 << 20 }, droveway.Unavailable},
 		{"missing capability", w.request(), func(m *droveway.Machine) { m.Spec.Requires = []string{"kvm"} }, droveway.Unsupported},
+		{"missing flag of the CPU", w.request(), func(m *droveway.Machine) { m.Spec.CPU = "x86-64-v3" }, droveway.Unsupported},
 	} {
 		m, rev, err := w.fleet.Machines.Get(t.Context(), name)
 		must(t, err)

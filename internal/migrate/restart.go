@@ -101,7 +101,7 @@ func (m *Moves) PlanRestart(ctx context.Context, r RestartRequest) (RestartPlan,
 // second finds the host for a restart. Without one with room a reboot happens in
 // place, unless the host was named.
 func (m *Moves) second(ctx context.Context, mc *droveway.Machine, r RestartRequest) (string, map[string]string, error) {
-	to, whyNot, err := m.target(ctx, mc, r.To)
+	to, whyNot, err := m.target(ctx, mc, r.To, r.Mode == Refresh)
 	noRoom := droveway.Is(err, droveway.Unavailable) || droveway.Is(err, droveway.Unsupported)
 	if noRoom && r.To == "" && r.Mode == Reboot {
 		return mc.Status.Host, whyNot, nil

@@ -23,7 +23,7 @@ func (m *Moves) define(args json.RawMessage) ([]job.Step[state], error) {
 
 func (m *Moves) steps(req Request) []job.Step[state] {
 	choose := func(ctx context.Context, mc *droveway.Machine) (string, error) {
-		to, _, err := m.target(ctx, mc, req.To)
+		to, _, err := m.target(ctx, mc, req.To, true)
 		return to, err
 	}
 	return []job.Step[state]{

@@ -83,8 +83,8 @@ func (n *Need) reasons(h droveway.Host) (reasons []string) {
 	if h.Spec.Cordoned {
 		not("is cordoned")
 	}
-	for _, r := range n.lacks(h) {
-		not("lacks %s", r)
+	if missing := n.lacks(h); len(missing) > 0 {
+		not("lacks %s", strings.Join(worded(h, missing), ", "))
 	}
 	if known(h) {
 		n.room(h, not)
@@ -107,8 +107,11 @@ func (n *Need) room(h droveway.Host, not func(string, ...any)) {
 
 // Room refuses a host that has too little room, whatever else is to be said of
 // it: for a machine that is there already and wants more. What is zero is not
-// asked for. The error is of kind Unavailable.
+// asked for. The error is of kind Unavailable, or Unsupported for a capability.
 func (n *Need) Room(h droveway.Host) error {
+	if missing := n.lacks(h); len(missing) > 0 {
+		return droveway.Missing(missing[0], "host %s lacks %s", h.Name, strings.Join(worded(h, missing), ", "))
+	}
 	var reasons []string
 	n.room(h, func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) })
 	if len(reasons) == 0 {
@@ -153,13 +156,13 @@ func has(capabilities map[string]string, requirement string) bool {
 	if exact {
 		return value == want
 	}
-	return value != "" && value != "no"
+	return value != "" && value != "no" && !strings.HasPrefix(value, "no:")
 }
 
 // nothing is the error for when no host is fit.
 func (n *Need) nothing(hosts []droveway.Host, why map[string]string) error {
 	if missing := n.missing(hosts); missing != "" {
-		return droveway.Missing(missing, "no host has %s:%s", missing, list(why))
+		return droveway.Missing(missing, "no host has %s:%s%s", missing, list(why), n.advice(hosts, missing))
 	}
 	if len(hosts) == 0 {
 		return droveway.Errorf(droveway.Unavailable, "there are no hosts: add one with droveway host")

@@ -108,7 +108,7 @@ func arguments(p *platform, spec hypervisor.Spec, ramKiB int64) []string {
 	a := []string{
 		"-name", "guest=" + spec.Machine + ",debug-threads=on",
 		"-machine", machineType + ",accel=" + p.accel + ",graphics=off",
-		"-cpu", p.cpu, "-smp", strconv.Itoa(spec.CPUs), "-m", fmt.Sprintf("%dk", ramKiB),
+		"-cpu", p.cpuArgument(spec.CPU), "-smp", strconv.Itoa(spec.CPUs), "-m", fmt.Sprintf("%dk", ramKiB),
 		"-nodefaults", "-no-user-config", "-display", "none", "-vga", "none",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1",

@@ -33,10 +33,11 @@ var (
 
 // Config says which programs to use and how.
 type Config struct {
-	QEMU          string // program; empty: qemu-system-x86_64
-	StorageDaemon string // program; empty: qemu-storage-daemon
-	Accel         string // kvm or tcg; empty: the best one that works
-	User          string // unprivileged user to run guests as; empty: that of this process
+	QEMU          string   // program; empty: qemu-system-x86_64
+	StorageDaemon string   // program; empty: qemu-storage-daemon
+	Accel         string   // kvm or tcg; empty: the best one that works
+	User          string   // unprivileged user to run guests as; empty: that of this process
+	HideCPU       []string // flags of the CPU that no guest gets
 	Log           *slog.Logger
 }
 
@@ -81,6 +82,9 @@ func (d *Driver) start(ctx context.Context, spec hypervisor.Spec) (*Instance, er
 	}
 	if i, err := d.again(ctx, spec); i != nil || err != nil {
 		return i, err
+	}
+	if err := p.gives(spec.CPU); err != nil {
+		return nil, err
 	}
 	l := &launch{driver: d, platform: p, spec: spec}
 	i, err := l.run(ctx)

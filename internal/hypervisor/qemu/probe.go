@@ -22,6 +22,7 @@ type platform struct {
 	accel   string
 	cpu     string // model
 	version qmp.Version
+	hidden  []string // flags that no guest gets
 	user    *account
 	groups  hierarchy
 	found   hypervisor.Capabilities
@@ -55,7 +56,7 @@ func (d *Driver) look(ctx context.Context) (*platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &platform{user: user, groups: findHierarchy(), found: hypervisor.Capabilities{}}
+	p := &platform{user: user, groups: findHierarchy(), hidden: d.cfg.HideCPU, found: hypervisor.Capabilities{}}
 	if err := d.accelerate(ctx, p); err != nil {
 		return nil, err
 	}
@@ -144,7 +145,7 @@ func socketPair() (here net.Conn, there *os.File, err error) {
 func (p *platform) ask(ctx context.Context, c *qmp.Client) error {
 	p.version = c.Version()
 	p.found["qemu"], p.found["machine"] = p.version.String(), machineType
-	for _, ask := range []func(context.Context, *qmp.Client) error{p.askMigration, p.askTLS, p.askCPU} {
+	for _, ask := range []func(context.Context, *qmp.Client) error{p.askMigration, p.askTLS, p.askCPU, p.askModels} {
 		if err := ask(ctx, c); err != nil {
 			return err
 		}
@@ -181,27 +182,6 @@ func (p *platform) askTLS(ctx context.Context, c *qmp.Client) error {
 	for _, t := range all {
 		if t.Name == "tls-creds-x509" {
 			p.found["tls"] = "yes"
-		}
-	}
-	return nil
-}
-
-// askCPU lists the features that guests see.
-func (p *platform) askCPU(ctx context.Context, c *qmp.Client) error {
-	var r struct {
-		Model struct{ Props map[string]any }
-	}
-	err := c.Execute(ctx, "query-cpu-model-expansion", object{"type": "full", "model": object{"name": p.cpu}}, &r)
-	if qmp.Refused(err) {
-		p.found["cpu.flags"] = "unknown: " + err.Error()
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for name, value := range r.Model.Props {
-		if on, ok := value.(bool); ok && on {
-			p.found["cpu."+strings.ToLower(name)] = "yes"
 		}
 	}
 	return nil

@@ -64,6 +64,31 @@ func TestArguments(t *testing.T) {
 	}
 }
 
+// A CPU is what was asked for or nothing, so that a guest finds the same after each
+// start and each move.
+func TestCPUOfAGuest(t *testing.T) {
+	t.Parallel()
+	p := &platform{accel: kvm, cpu: "host", hidden: []string{"rtm", "avx512f"}}
+	for cpu, want := range map[droveway.CPU]string{
+		"":                  "host,rtm=off,avx512f=off",
+		"host":              "host,rtm=off,avx512f=off",
+		"x86-64-v1+aes":     "qemu64,cmov=on,cx8=on,fpu=on,fxsr=on,mmx=on,sse=on,sse2=on,aes=on,enforce",
+		"Haswell-noTSX+aes": "Haswell-noTSX,aes=on,enforce",
+	} {
+		if got := p.cpuArgument(cpu); got != want {
+			t.Errorf("%q: -cpu %s, want %s", cpu, got, want)
+		}
+	}
+	p.found = hypervisor.Capabilities{"cpu.aes": "yes", "cpu-model.Haswell": "no: lacks avx2", "cpu-model.Nehalem": "yes"}
+	for cpu, feature := range map[droveway.CPU]string{"Nehalem+aes": "", "host": "", "Nehalem+avx2": "cpu.avx2", "Haswell": "cpu-model.Haswell"} {
+		err := p.gives(cpu)
+		e, _ := errors.AsType[*droveway.Error](err)
+		if feature == "" && err != nil || feature != "" && (e == nil || e.Feature != feature) {
+			t.Errorf("%q: %v, want %q to be missing", cpu, err, feature)
+		}
+	}
+}
+
 // An instance that waits opens no disk: another one may have them.
 func TestWaitingInstanceOpensNoDisk(t *testing.T) {
 	t.Parallel()
