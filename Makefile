@@ -9,7 +9,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: build setup setup-test check test test-lab test-faults demo bench-move bench-idle bench-discover bench-probe soak clean
+.PHONY: build setup setup-test check test test-lab test-faults demo bench-move bench-instant bench-idle bench-discover bench-probe soak clean
 
 # The one binary, bin/droveway.
 build:
@@ -55,6 +55,11 @@ BENCH_MOVE ?=
 bench-move: build
 	scripts/setup --bench
 	go run ./bench/move --out out $(BENCH_MOVE)
+
+# How soon a guest runs elsewhere, by the size of its memory, if that follows and if
+# it goes first: out/bench-instant.json. Root.
+bench-instant: setup build
+	go run ./bench/instant --out out
 
 # Memory and latency of the idle roles: out/bench-idle.json. Root.
 bench-idle: setup build

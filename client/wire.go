@@ -75,6 +75,7 @@ type MovePlan struct {
 	To        string            `json:"to"`
 	MemoryMiB int64             `json:"memory_mib"`        // goes before the machine runs at its new place
 	DiskMiB   int64             `json:"disk_mib"`          // follows afterwards
+	Risk      string            `json:"risk,omitempty"`    // what is at stake meanwhile, beyond the disks
 	WhyNot    map[string]string `json:"why_not,omitempty"` // hosts that cannot take it, and why
 	Steps     []string          `json:"steps"`
 }
@@ -109,15 +110,28 @@ type RestartResult struct {
 // MoveResult is the Result of a job of kind machine-move. Times are in
 // milliseconds.
 type MoveResult struct {
-	From             string `json:"from"`
-	To               string `json:"to"`
-	RequestToRunning int64  `json:"request_to_running_ms"` // from the request until the machine ran at its new place
-	Downtime         int64  `json:"qemu_downtime_ms"`      // how long the guest stood still, as its hypervisor says
-	Sync             int64  `json:"sync_ms"`
-	SyncBytes        int64  `json:"sync_bytes"`
-	Equal            bool   `json:"equal"` // both copies of the disks were proved equal
-	Live             string `json:"live"`  // host on which the machine is now
-	Why              string `json:"why,omitempty"`
+	From             string  `json:"from"`
+	To               string  `json:"to"`
+	RequestToRunning int64   `json:"request_to_running_ms"` // from the request until the machine ran at its new place
+	Downtime         int64   `json:"qemu_downtime_ms"`      // how long the guest stood still, as its hypervisor says
+	Memory           *Memory `json:"memory,omitempty"`      // nil: none was sent
+	Sync             int64   `json:"sync_ms"`
+	SyncBytes        int64   `json:"sync_bytes"`
+	Equal            bool    `json:"equal"` // both copies of the disks were proved equal
+	Live             string  `json:"live"`  // host on which the machine is now
+	Why              string  `json:"why,omitempty"`
+}
+
+// Memory is how a machine's memory went over.
+type Memory struct {
+	Way       string `json:"way"`                 // "precopy", "postcopy", "precopy, postcopy after 5 passes"
+	Passes    int64  `json:"passes"`              // over the memory
+	Bytes     int64  `json:"bytes"`               // that were sent
+	LinkRate  int64  `json:"link_rate"`           // bytes a second, as measured
+	DirtyRate int64  `json:"dirty_rate"`          // bytes a second that the guest changed
+	Setup     int64  `json:"setup_ms"`            // of the hypervisor, before it sent any
+	Switch    int64  `json:"switch_ms,omitempty"` // from when postcopy was asked for until the guest ran at its new place
+	Why       string `json:"why,omitempty"`       // it goes on for so long, or took this way
 }
 
 // HostPatch changes what is wanted of a host.

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/client"
 )
 
 var jobColumns = []column[droveway.Job]{
@@ -20,6 +21,7 @@ var jobColumns = []column[droveway.Job]{
 	{title: "steps done", value: jobSteps, wide: true},
 	{title: "retry", value: func(j droveway.Job) string { return j.Retry }, wide: true},
 	{title: "error", value: func(j droveway.Job) string { return j.Error }, wide: true},
+	{title: "memory", value: jobMemory, wide: true},
 	{title: "result", value: func(j droveway.Job) string { return string(j.Result) }, wide: true},
 	{title: "created", value: func(j droveway.Job) string { return stamp(j.Created) }, wide: true},
 	{title: "ended", value: func(j droveway.Job) string { return stamp(j.Ended) }, wide: true},
@@ -30,6 +32,15 @@ func jobProgress(j droveway.Job) string {
 		return ""
 	}
 	return progressText(*j.Progress)
+}
+
+// jobMemory is how the memory of a machine went over, of jobs that send any.
+func jobMemory(j droveway.Job) string {
+	var res client.MoveResult
+	if client.Decode(j.Result, &res) != nil || res.Memory == nil {
+		return ""
+	}
+	return memoryText(*res.Memory)
 }
 
 func jobSteps(j droveway.Job) string {

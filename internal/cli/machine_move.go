@@ -34,6 +34,9 @@ func machineMove(a *app) *cobra.Command {
 		case dry:
 			return a.plan(r, m)
 		}
+		if err := a.warn(r, m); err != nil {
+			return err
+		}
 		j, err := r.api.MoveMachine(r.ctx, r.args[0], m, client.Request(f.request))
 		if err != nil {
 			return err
@@ -59,12 +62,26 @@ func (a *app) plan(r run, m client.MoveRequest) error {
 	return printOne(a, p, planColumns)
 }
 
+// warn says before what a move puts at stake, beyond what any move does.
+func (a *app) warn(r run, m client.MoveRequest) error {
+	if !m.Instant {
+		return nil
+	}
+	p, err := r.api.PlanMove(r.ctx, r.args[0], m)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.env.Err, "at risk:", p.Risk)
+	return err
+}
+
 var planColumns = []column[client.MovePlan]{
 	{title: "machine", value: func(p client.MovePlan) string { return p.Machine }},
 	{title: "from", value: func(p client.MovePlan) string { return p.From }},
 	{title: "to", value: func(p client.MovePlan) string { return p.To }},
 	{title: "memory, before the switch", value: func(p client.MovePlan) string { return mibText(p.MemoryMiB) }},
 	{title: "disks, after it", value: func(p client.MovePlan) string { return mibText(p.DiskMiB) }},
+	{title: "at risk", value: func(p client.MovePlan) string { return p.Risk }, wide: true},
 	{title: "steps", value: func(p client.MovePlan) string { return strings.Join(p.Steps, " ") }},
 	{title: "other hosts", value: whyNot, wide: true},
 }
@@ -101,6 +118,22 @@ func moved(j droveway.Job) string {
 		name, res.To, millis(res.RequestToRunning), millis(res.Downtime), bytesText(res.SyncBytes), millis(res.Sync))
 	if res.Equal {
 		text += ", both copies proved equal"
+	}
+	if res.Memory != nil {
+		text += "; memory: " + memoryText(*res.Memory)
+	}
+	return text
+}
+
+// memoryText says how memory went over.
+func memoryText(m client.Memory) string {
+	text := fmt.Sprintf("%s, %s sent at %s/s in %d passes, %s/s changed, set up in %s",
+		m.Way, bytesText(m.Bytes), bytesText(m.LinkRate), m.Passes, bytesText(m.DirtyRate), millis(m.Setup))
+	if m.Switch > 0 {
+		text += fmt.Sprintf(", running %s after it was to follow", millis(m.Switch))
+	}
+	if m.Why != "" {
+		text += " (" + m.Why + ")"
 	}
 	return text
 }

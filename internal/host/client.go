@@ -123,9 +123,10 @@ func (c *Client) Send(ctx context.Context, host string, s Send) (Observed, error
 }
 
 // Hurry ends, on the source, the passes over memory: what is left of it follows
-// after the switchover.
-func (c *Client) Hurry(ctx context.Context, host string, r Ref) (Observed, error) {
-	return ask[Observed](ctx, c, host, verbHurry, r, nil)
+// after the switchover. It returns as soon as the hypervisor has taken that.
+func (c *Client) Hurry(ctx context.Context, host string, r Ref) error {
+	_, err := ask[struct{}](ctx, c, host, verbHurry, r, nil)
+	return err
 }
 
 // Await waits, on the source, a little while for the memory to be held or the

@@ -24,16 +24,16 @@ func (a *Agent) allowPostcopy(ctx context.Context, m *machine, yes bool) (bool, 
 }
 
 // hurry lets the guest go as soon as it can; the rest of its memory follows.
-func (a *Agent) hurry(ctx context.Context, m *machine, _ Ref, _ *task) (Observed, error) {
+func (a *Agent) hurry(ctx context.Context, m *machine, _ Ref, _ *task) (none struct{}, err error) {
 	if err := m.must(verbHurry, RoleLeaving); err != nil {
-		return Observed{}, err
+		return none, err
 	}
 	pc, ok := m.instance().(hypervisor.PostCopier)
 	if !ok {
-		return Observed{}, droveway.Missing("postcopy", "machine %s: its driver cannot let memory follow", m.name)
+		return none, droveway.Missing("postcopy", "machine %s: its driver cannot let memory follow", m.name)
 	}
 	if err := pc.Hurry(ctx); err != nil {
-		return Observed{}, fmt.Errorf("hurry machine %s: %w", m.name, err)
+		return none, fmt.Errorf("hurry machine %s: %w", m.name, err)
 	}
-	return a.observe(ctx, m), nil
+	return none, nil
 }

@@ -232,6 +232,8 @@ type MemoryProgress struct {
 	Remaining  int64         `json:"remaining"`  // bytes
 	Rate       int64         `json:"rate"`       // bytes a second
 	DirtyRate  int64         `json:"dirty_rate"` // bytes a second
+	Moved      int64         `json:"moved"`      // bytes that were sent, pages sent again among them
+	Setup      time.Duration `json:"setup"`      // what the hypervisor took before it sent any
 	Downtime   time.Duration `json:"downtime"`   // the hypervisor's own figure, once Sent
 	Iterations int64         `json:"iterations"`
 	Follows    bool          `json:"follows,omitempty"` // Sent, but memory still follows; Error says that it cannot

@@ -13,27 +13,6 @@ import (
 	"github.com/droveway/droveway/internal/machine"
 )
 
-// follow waits, if the guest left before its memory, until all of that is on the
-// target. If the source's instance dies before it has said so, or the connection,
-// the memory is lost, and the machine boots from the source's disks. The target
-// cannot be asked: its hypervisor stands still over the first page that is missing.
-func (m *Moves) follow(ctx context.Context, r *run) error {
-	s := r.State
-	for s.Postcopy {
-		p, err := m.cfg.Hosts.Await(ctx, s.From, s.source())
-		switch {
-		case droveway.Is(err, droveway.Unavailable):
-			return err
-		case err != nil, p.State == hypervisor.Gone, p.Error != "":
-			return m.comeBack(ctx, r, "memory that was to follow is lost")
-		case !p.Follows:
-			return nil
-		}
-		r.Progress(droveway.Progress{Done: p.Total - p.Remaining, Total: p.Total, Rate: p.Rate, Remaining: remaining(p.Remaining, p.Rate)})
-	}
-	return nil
-}
-
 // hydrate waits until the target's disks are whole and mirrored.
 func (m *Moves) hydrate(ctx context.Context, r *run) error {
 	s := r.State
@@ -122,7 +101,7 @@ func (m *Moves) comeBack(ctx context.Context, r *run, why string) error {
 	if _, err := m.cfg.Hosts.Start(ctx, s.From, back); err != nil {
 		return err
 	}
-	if err := m.settleOn(ctx, back.Machine, s.From, back.Token); err != nil {
+	if err := m.settleOn(ctx, back.Machine, s.From, back.Token, ""); err != nil {
 		return err
 	}
 	live(r, s.From, "%s: booted from its disks there", why)

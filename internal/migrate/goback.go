@@ -94,7 +94,7 @@ func (m *Moves) sendBack(ctx context.Context, r *run) error {
 // backHome ends a move whose guest runs on the source again.
 func (m *Moves) backHome(ctx context.Context, r *run) error {
 	s := r.State
-	if err := m.settleOn(ctx, s.Source.Machine, s.From, s.BackAt); err != nil {
+	if err := m.settleOn(ctx, s.Source.Machine, s.From, s.BackAt, ""); err != nil {
 		return err
 	}
 	if err := m.clearTarget(ctx, s); err != nil {

@@ -75,23 +75,25 @@ type Plan struct {
 	Machine  string            `json:"machine"`
 	From     string            `json:"from"`
 	To       string            `json:"to"`
-	MemoryMB int64             `json:"memory_mib"` // goes before the switchover
-	DiskMB   int64             `json:"disk_mib"`   // follows after it
+	MemoryMB int64             `json:"memory_mib"`     // goes before the switchover
+	DiskMB   int64             `json:"disk_mib"`       // follows after it
+	Risk     string            `json:"risk,omitempty"` // what is at stake meanwhile, beyond the disks
 	WhyNot   map[string]string `json:"why_not,omitempty"`
 	Steps    []string          `json:"steps"`
 }
 
 // Result is what a move found out.
 type Result struct {
-	From             string `json:"from"`
-	To               string `json:"to"`
-	RequestToRunning int64  `json:"request_to_running_ms"`
-	QEMUDowntime     int64  `json:"qemu_downtime_ms"` // the hypervisor's own figure
-	SyncMS           int64  `json:"sync_ms"`
-	SyncBytes        int64  `json:"sync_bytes"`
-	Equal            bool   `json:"equal"`
-	Live             string `json:"live"` // the host whose copy is the machine
-	Why              string `json:"why"`  // how that is known
+	From             string  `json:"from"`
+	To               string  `json:"to"`
+	RequestToRunning int64   `json:"request_to_running_ms"`
+	QEMUDowntime     int64   `json:"qemu_downtime_ms"` // the hypervisor's own figure
+	Memory           *Memory `json:"memory,omitempty"` // nil: none was sent
+	SyncMS           int64   `json:"sync_ms"`
+	SyncBytes        int64   `json:"sync_bytes"`
+	Equal            bool    `json:"equal"`
+	Live             string  `json:"live"` // the host whose copy is the machine
+	Why              string  `json:"why"`  // how that is known
 
 	// Of a restart:
 	Mode      Mode      `json:"mode,omitempty"`
@@ -116,6 +118,9 @@ func (m *Moves) Plan(ctx context.Context, r Request) (Plan, error) {
 		return Plan{}, err
 	}
 	p := Plan{Machine: mc.Name, From: mc.Status.Host, To: to, MemoryMB: mc.Spec.MemoryMiB, WhyNot: whyNot}
+	if r.Instant {
+		p.Risk = risk(mc.Name, p.From, p.To)
+	}
 	for _, d := range mc.Spec.Disks {
 		p.DiskMB += d.SizeMiB
 	}
@@ -186,6 +191,7 @@ type state struct {
 	Rate     int64         `json:"rate"`     // of the copy, as the target was told last
 	Begun    int64         `json:"begun"`    // Unix ms of the request
 	Away     int64         `json:"away"`     // Unix ms at which a restart began to end the guest
+	Hurried  int64         `json:"hurried"`  // Unix ms at which the source was told to let memory follow; 0: never
 	Switched int64         `json:"switched"` // Unix ms at which the guest ran on the target
 	Waits    waits         `json:"waits,omitzero"`
 	BackAt   uint64        `json:"back_at"` // token of the instance that came back to the source

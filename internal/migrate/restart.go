@@ -234,7 +234,7 @@ func (m *Moves) bootInPlace(ctx context.Context, r *run, grace time.Duration) er
 		return err
 	}
 	live(r, s.From, "it was started anew in place: no other host has room")
-	return m.settleOn(ctx, s.Target.Machine, s.From, s.Target.Token)
+	return m.settleOn(ctx, s.Target.Machine, s.From, s.Target.Token, "")
 }
 
 // verify waits for the guest's sign of life, and only then confirms the restart.

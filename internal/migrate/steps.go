@@ -137,72 +137,6 @@ func (m *Moves) unprepare(ctx context.Context, r *run) error {
 	return err
 }
 
-// memory sends the guest's memory until only the last of it remains, which is
-// held back.
-//
-// With instant, or if several passes over the memory have not been enough because
-// the guest changes it faster than it is sent, the guest leaves at once, and what
-// is left of the memory follows.
-func (m *Moves) memory(instant bool) func(context.Context, *run) error {
-	return func(ctx context.Context, r *run) error { return m.sendMemory(ctx, r, instant) }
-}
-
-func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
-	s := r.State
-	if instant && !s.Postcopy {
-		return droveway.Missing("postcopy", "host %s cannot let memory follow: move without --instant, or see its log for the reason", s.To)
-	}
-	if _, err := m.cfg.Hosts.Send(ctx, s.From, host.Send{Ref: s.source(), To: s.Memory, Peer: s.To, Postcopy: s.Postcopy}); err != nil {
-		return err
-	}
-	if instant {
-		if _, err := m.cfg.Hosts.Hurry(ctx, s.From, s.source()); err != nil {
-			return err
-		}
-	}
-	p, err := m.held(ctx, r, s.From, s.source())
-	if err == nil && p.Error != "" {
-		return job.Permanent(droveway.Errorf(droveway.Unavailable, "the memory of machine %s did not reach host %s: %s", s.Source.Machine, s.To, p.Error))
-	}
-	return err
-}
-
-// held waits until memory that a host sends is held back. If that fails the
-// progress it returns has the error.
-func (m *Moves) held(ctx context.Context, r *run, from string, ref host.Ref) (hypervisor.MemoryProgress, error) {
-	for {
-		p, err := m.cfg.Hosts.Await(ctx, from, ref)
-		if err != nil || p.State == hypervisor.Held || p.State == hypervisor.Sent {
-			p.Error = ""
-			return p, err
-		}
-		if p.State != hypervisor.Sending {
-			if p.Error == "" {
-				p.Error = "it stopped sending"
-			}
-			return p, nil
-		}
-		if p.Iterations > maxPasses && r.State.Postcopy && from == r.State.From {
-			r.Log.Info("the guest changes memory faster than it is sent: the rest follows", "passes", p.Iterations)
-			if _, err := m.cfg.Hosts.Hurry(ctx, from, ref); err != nil {
-				return p, err
-			}
-		}
-		r.Progress(droveway.Progress{Done: p.Total - p.Remaining, Total: p.Total, Rate: p.Rate, Remaining: remaining(p.Remaining, p.Rate)})
-	}
-}
-
-// maxPasses is how many passes over the memory a guest is given to be nearly
-// whole on the other side.
-const maxPasses = 5
-
-func remaining(left, rate int64) int64 {
-	if rate <= 0 {
-		return 0
-	}
-	return left * 1000 / rate
-}
-
 // switchover ends the guest on the source and lets it run on the target. What
 // was done before an interruption it finds out from the hosts.
 func (m *Moves) switchover(ctx context.Context, r *run) error {
@@ -232,9 +166,16 @@ func (m *Moves) takeOver(ctx context.Context, r *run) error {
 		return m.unlessLost(ctx, r, err)
 	}
 	s.Rate, s.Switched = rate, o.At.UnixMilli()
-	s.Result.RequestToRunning = time.Now().UnixMilli() - s.Begun
-	live(r, s.To, "the guest runs there; host %s keeps a current copy of its disks", s.From)
-	return m.settleOn(ctx, s.Target.Machine, s.To, s.Target.Token)
+	now := time.Now().UnixMilli()
+	s.Result.RequestToRunning = now - s.Begun
+	if s.Hurried == 0 {
+		live(r, s.To, "the guest runs there; host %s keeps a current copy of its disks", s.From)
+		return m.settleOn(ctx, s.Target.Machine, s.To, s.Target.Token, "")
+	}
+	s.Result.Memory.SwitchMS = now - s.Hurried
+	at := risk(s.Target.Machine, s.From, s.To)
+	live(r, s.To, "the guest runs there; %s", at)
+	return m.settleOn(ctx, s.Target.Machine, s.To, s.Target.Token, at)
 }
 
 // handover gets the source's word that the guest does not run there any more.
@@ -300,10 +241,10 @@ func (m *Moves) arrived(ctx context.Context, s *state) bool {
 	return err == nil && o.Instance == hypervisor.Received
 }
 
-// settleOn writes down where the machine is.
-func (m *Moves) settleOn(ctx context.Context, name, host string, token uint64) error {
+// settleOn writes down where the machine is, and what there is to say of it.
+func (m *Moves) settleOn(ctx context.Context, name, host string, token uint64, message string) error {
 	_, err := m.cfg.Fleet.Machines.Update(ctx, name, func(mc *droveway.Machine) error {
-		mc.Status.Host, mc.Status.Token, mc.Status.State = host, token, droveway.MachineRunning
+		mc.Status.Host, mc.Status.Token, mc.Status.State, mc.Status.Message = host, token, droveway.MachineRunning, message
 		return nil
 	})
 	return err

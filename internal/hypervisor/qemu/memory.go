@@ -13,10 +13,12 @@ import (
 type migration struct {
 	Status   string `json:"status"`
 	Error    string `json:"error-desc"`
-	Downtime int64  `json:"downtime"` // ms
+	Setup    int64  `json:"setup-time"` // ms
+	Downtime int64  `json:"downtime"`   // ms
 	RAM      struct {
 		Total     int64   `json:"total"`
 		Remaining int64   `json:"remaining"`
+		Moved     int64   `json:"transferred"`
 		Mbps      float64 `json:"mbps"` // megabits a second
 		DirtyRate int64   `json:"dirty-pages-rate"`
 		PageSize  int64   `json:"page-size"`
@@ -197,7 +199,8 @@ func (i *Instance) Sent(ctx context.Context) (hypervisor.MemoryProgress, error) 
 	}
 	p := hypervisor.MemoryProgress{
 		State: hypervisor.Running, Total: m.RAM.Total, Remaining: m.RAM.Remaining, Rate: int64(m.RAM.Mbps * 1e6 / 8),
-		DirtyRate: m.RAM.DirtyRate * m.RAM.PageSize, Downtime: time.Duration(m.Downtime) * time.Millisecond, Iterations: m.RAM.Passes,
+		DirtyRate: m.RAM.DirtyRate * m.RAM.PageSize, Iterations: m.RAM.Passes, Moved: m.RAM.Moved,
+		Setup: time.Duration(m.Setup) * time.Millisecond, Downtime: time.Duration(m.Downtime) * time.Millisecond,
 	}
 	s, err := i.state(ctx)
 	switch {

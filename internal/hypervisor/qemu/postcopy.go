@@ -43,8 +43,8 @@ func (i *Instance) hint() string {
 	return ": guests run as " + i.h.User + ", so set vm.unprivileged_userfaultfd=1 with sysctl"
 }
 
-// Hurry ends the passes over memory. QEMU takes the command only once sending has
-// begun.
+// Hurry ends the passes over memory. QEMU takes the command only once it has set
+// up, during which it answers nothing.
 func (i *Instance) Hurry(ctx context.Context) error {
 	return i.exclusive(ctx, "hurry the move of", func() error {
 		return i.until(ctx, func() (bool, error) {
