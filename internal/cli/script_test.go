@@ -16,6 +16,7 @@ import (
 	"github.com/droveway/droveway/internal/cli"
 	"github.com/droveway/droveway/internal/daemon"
 	"github.com/droveway/droveway/internal/daemon/daemontest"
+	"github.com/droveway/droveway/internal/image/sourcetest"
 )
 
 func TestMain(m *testing.M) {
@@ -30,7 +31,8 @@ func TestMain(m *testing.M) {
 
 // Each script has a fleet of its own, with hosts a and b. $DISK is the file of a
 // small image, exits runs a command that must end with a code, break makes a verb
-// of a host's driver fail with a kind of error and ! break mends it.
+// of a host's driver fail with a kind of error and ! break mends it, serve serves a
+// file at $URL and cuts connections.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/script/*.txtar")
@@ -52,6 +54,11 @@ func TestScripts(t *testing.T) {
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"exits": exits,
 					"until": until,
+					"serve": func(ts *testscript.TestScript, _ bool, args []string) {
+						b, err := os.ReadFile(args[0])
+						ts.Check(err)
+						ts.Setenv("URL", sourcetest.New(t, b, sourcetest.Manners{CutAfter: 300 << 10}).URL)
+					},
 					"break": func(_ *testscript.TestScript, neg bool, args []string) {
 						var err error
 						if !neg {

@@ -82,11 +82,13 @@ type world struct {
 	events events
 }
 
-func newWorld(t *testing.T, js jetstream.JetStream) *world {
+func newWorld(t *testing.T, js jetstream.JetStream) *world { return newWorldIn(t, js, t.TempDir()) }
+
+func newWorldIn(t *testing.T, js jetstream.JetStream, dir string) *world {
 	t.Helper()
 	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: rand.Text(), Storage: jetstream.MemoryStorage, LimitMarkerTTL: time.Hour})
 	must(t, err)
-	w := &world{dir: t.TempDir()}
+	w := &world{dir: dir}
 	log := slog.New(slog.DiscardHandler)
 	library, err := image.Open(w.dir, log)
 	must(t, err)
