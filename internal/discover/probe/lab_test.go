@@ -138,12 +138,14 @@ func begin(t *testing.T, c Config) (*Probe, *server, func()) {
 	return p, s, stop
 }
 
-// SYSTEMS 3.1, 3.2: the sequence numbers of both ends agree through every kind of
-// translation, and name the right processes, with every source.
+// SYSTEMS 3.1, 3.2, 3.4: the sequence numbers of both ends agree through every kind
+// of translation, and name the right processes, with every source, among 200 other
+// connections a second.
 func TestTranslation(t *testing.T) {
 	n := probetest.New(t)
 	n.Server("b1", "tcp/:80", "udp/:53")
 	n.Server("b2", "tcp/:80")
+	n.Noise(probetest.Forward, probetest.Balanced)
 	clients := []*probetest.Client{n.Client("a1"), n.Client("a2"), n.Client("a3"), n.Client("c1"), n.Client("a1")}
 	for _, source := range []string{SourceTyped, SourceRaw, SourcePacket} {
 		t.Run(source, func(t *testing.T) {

@@ -12,16 +12,17 @@ import (
 	"github.com/droveway/droveway/internal/discover/probe/probetest"
 )
 
-// patternTime is how long two rounds of patterns may take. Nothing is opened in
-// the first minute.
-const patternTime = 4 * time.Minute
+// patternTime is how long two rounds of patterns may take, and a third that is cut
+// off. Nothing is opened in the first minute, nor in the next after a restart.
+const patternTime = 8 * time.Minute
 
 // SYSTEMS 3.4, 3.5, 3.9: where a proxy has sequence numbers of its own, a pattern
 // shows who uses which server behind it, among 200 connections a second of
-// strangers and with clocks ten minutes apart; and what opted out gets none.
+// strangers and with clocks ten minutes apart; and what opted out gets none. A
+// server that restarts in the middle of a pattern begins anew, later.
 func TestPatternsThroughProxy(t *testing.T) {
 	s := newScene(t)
-	s.server()
+	stop := s.server()
 	s.Server("b1", "tcp/:80")
 	s.Server("b2", "tcp/:80")
 	s.Proxy()
@@ -48,6 +49,9 @@ func TestPatternsThroughProxy(t *testing.T) {
 		t.Errorf("an opted out target got %v", n)
 	}
 	s.ask(nil, "relation", "policy", "set", "--opt-out", "")
+	s.untilUnderWay(one, begun)
+	stop()
+	s.server()
 	for !s.confirmed("a1") {
 		if time.Since(begun) > patternTime {
 			t.Fatalf("not confirmed: %+v %v", s.plan("a1"), s.edges())
@@ -57,6 +61,23 @@ func TestPatternsThroughProxy(t *testing.T) {
 	}
 	if got := fmt.Sprint(s.edges()); got != "[a1>b1:80 pattern]" {
 		t.Errorf("relations: %s", got)
+	}
+}
+
+// untilUnderWay waits for a pattern, while there is traffic as before.
+func (s *scene) untilUnderWay(c *probetest.Client, begun time.Time) {
+	s.t.Helper()
+	for {
+		for _, p := range s.plan("a1") {
+			if p.State == "scheduled" || p.State == "emitted" {
+				return
+			}
+		}
+		if time.Since(begun) > patternTime {
+			s.t.Fatalf("no pattern is under way: %+v", s.plan("a1"))
+		}
+		c.Dial("tcp", probetest.Proxied, false)
+		time.Sleep(time.Second)
 	}
 }
 

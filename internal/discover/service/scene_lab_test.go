@@ -23,7 +23,7 @@ import (
 
 const (
 	serverAddress = "203.0.113.9"
-	patience      = 20 * time.Second
+	patience      = time.Minute
 )
 
 // scene is a server and probes as real processes, in a network that translates

@@ -15,8 +15,9 @@ const (
 	familyLen = 4  // nfgenmsg
 	attrLen   = 4  // nlattr
 
-	newEntry = 1<<8 | 0 // NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW
-	getEntry = 1<<8 | 1
+	subsystem = 1 << 8        // NFNL_SUBSYS_CTNETLINK
+	newEntry  = subsystem     // IPCTNL_MSG_CT_NEW
+	getEntry  = subsystem + 1 // IPCTNL_MSG_CT_GET
 
 	attrMask = 0x3fff // without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 

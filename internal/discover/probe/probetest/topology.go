@@ -84,8 +84,12 @@ func (n *Network) batch() {
 		add(name, "link set lo up")
 	}
 	for _, b := range []struct{ ns, address string }{
-		{"core", ""}, {"ra", "10.1.0.254/24"}, {"rb", "10.2.0.254/24"}, {"rc", "100.64.0.254/24"},
-		{"rd", "10.1.0.254/24"}, {"re", "10.1.0.254/24"},
+		{"core", ""},
+		{"ra", "10.1.0.254/24"},
+		{"rb", "10.2.0.254/24"},
+		{"rc", "100.64.0.254/24"},
+		{"rd", "10.1.0.254/24"},
+		{"re", "10.1.0.254/24"},
 	} {
 		add(b.ns, "link add lan type bridge")
 		add(b.ns, "link set lan up")
