@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/droveway/droveway/internal/discover"
@@ -76,6 +77,9 @@ func measureLab(runs int, seed uint64) (*labResult, error) {
 	}
 	for _, name := range names {
 		s := sum[name]
+		if s == nil {
+			continue // no run was asked for
+		}
 		s.Evidence = name
 		s.Precision, s.Recall = share(s.Found-s.Wrong, s.Found), share(s.Found-s.Wrong, s.truth)
 		s.Pairs = s.Recall
@@ -114,7 +118,7 @@ func runLab(seed uint64) (l *labRun, err error) {
 	l.talk(2)
 	l.network.Rotate()
 	l.talk(2)
-	l.until("all relations are found", func() bool { return len(l.foundProcesses()) >= len(l.processes) })
+	l.await(func() bool { return len(l.foundProcesses()) >= len(l.processes) }) // what is missing then, the score tells
 	l.listen(labSettle)
 	return l, nil
 }
@@ -135,7 +139,9 @@ func (l *labRun) set() {
 	for _, h := range labHosts {
 		l.probe(h, time.Duration((l.random.Float64()*2-1)*float64(clockError)))
 	}
-	l.until("all probes report", func() bool { return len(l.told) == len(labHosts) })
+	if !l.await(func() bool { return len(l.told) == len(labHosts) }) {
+		l.Fatalf("after %s only these probes report: %v", labPatience, slices.Sorted(maps.Keys(l.told)))
+	}
 }
 
 // talk has everybody open connections, or not.
@@ -166,14 +172,15 @@ func (l *labRun) dial(host, address string, hold bool) {
 
 func process(host string, pid int) string { return fmt.Sprint(host, "/", pid) }
 
-// until takes reports until something is so.
-func (l *labRun) until(what string, is func() bool) {
+// await takes reports until something is so, or for long enough.
+func (l *labRun) await(is func() bool) bool {
 	for end := time.Now().Add(labPatience); !is(); {
 		if time.Now().After(end) {
-			l.Fatalf("waited %s until %s: found %v of %v", labPatience, what, l.foundProcesses(), l.processes)
+			return false
 		}
 		l.listen(100 * time.Millisecond)
 	}
+	return true
 }
 
 // listen takes reports for some time.
