@@ -58,6 +58,7 @@ func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 		return job.Permanent(droveway.Errorf(droveway.Unavailable, "the memory of machine %s did not reach host %s: %s", s.Source.Machine, s.To, p.Error))
 	}
 	s.note(p)
+	s.waiting = err == nil
 	return err
 }
 

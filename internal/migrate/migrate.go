@@ -196,6 +196,10 @@ type state struct {
 	Waits    waits         `json:"waits,omitzero"`
 	BackAt   uint64        `json:"back_at"` // token of the instance that came back to the source
 	Result   Result        `json:"result"`
+
+	// waiting: this process has just seen the guest held for the handover. It
+	// stands meanwhile, so nobody is asked what is known.
+	waiting bool
 }
 
 func (s *state) source() host.Ref { return host.Ref{Machine: s.Source.Machine, Token: s.Source.Token} }

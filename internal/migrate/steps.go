@@ -182,14 +182,18 @@ func (m *Moves) takeOver(ctx context.Context, r *run) error {
 // If the guest is not to be had over, it says why, and the source goes on.
 func (m *Moves) handover(ctx context.Context, r *run) (host.Exported, error) {
 	s := r.State
-	target, err := m.cfg.Hosts.Show(ctx, s.To, s.Target.Machine)
-	if err != nil {
-		return host.Exported{}, m.targetSilent(ctx, r, err)
+	received := false
+	if !s.waiting { // what became of an earlier attempt the target knows
+		target, err := m.cfg.Hosts.Show(ctx, s.To, s.Target.Machine)
+		if err != nil {
+			return host.Exported{}, m.targetSilent(ctx, r, err)
+		}
+		if target.Role == host.RoleHydrating || target.Role == host.RoleHome {
+			return host.Exported{}, nil // it has taken over
+		}
+		received = target.Instance == hypervisor.Received
 	}
-	if target.Role == host.RoleHydrating || target.Role == host.RoleHome {
-		return host.Exported{}, nil // it has taken over
-	}
-	received := target.Instance == hypervisor.Received
+	s.waiting = false
 	e, err := m.cfg.Hosts.Handover(ctx, s.From, host.Handover{Ref: s.source(), Received: received})
 	if err == nil || droveway.Is(err, droveway.Unavailable) {
 		return e, err
