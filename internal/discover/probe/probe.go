@@ -233,9 +233,10 @@ func (p *Probe) use(ctx context.Context, source capture.Source) error {
 	ctx = g.begin(ctx)
 	defer g.stop()
 	g.run(func() error { return source.Run(ctx, p.deliver) })
-	g.run(func() error { return p.work(ctx, source) })
+	losses := &tally{of: []interface{ Lost() uint64 }{source, p.boxes}, told: p.boxes.Lost()}
+	g.run(func() error { return p.work(ctx, source, losses) })
 	err := g.wait()
-	p.batch.lose(source.Lost())
+	p.batch.lose(losses.more())
 	if cerr := source.Close(); cerr != nil {
 		p.log.Warn("close a source of connections", "error", cerr)
 	}

@@ -101,6 +101,63 @@ func TestServerAway(t *testing.T) {
 	}
 }
 
+// leaky is a source that loses events from the start.
+type leaky struct{ silent }
+
+func (leaky) Lost() uint64 { return 5 }
+
+// What a source lost is told once, and not again when it ends.
+func TestLossesAreToldOnce(t *testing.T) {
+	t.Parallel()
+	p, err := New(Config{Host: "host-a", Dir: t.TempDir(), Sender: &station{}, Interval: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.boxes.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.use(ctx, leaky{}) }()
+	var lost uint64
+	told := func() {
+		for _, number := range p.spooled(t) {
+			lost += number
+		}
+	}
+	for end := time.Now().Add(10 * time.Second); lost == 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		told()
+	}
+	cancel()
+	if err := errors.Join(<-done, p.report(time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	told()
+	if lost != 5 {
+		t.Errorf("%d lost events are told, of 5", lost)
+	}
+}
+
+// spooled takes the reports that wait, and gives how many events each lost.
+func (p *Probe) spooled(t *testing.T) (lost []uint64) {
+	t.Helper()
+	for {
+		number, b, err := p.spool.Oldest()
+		if droveway.Is(err, droveway.NotFound) {
+			return lost
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := discover.Decode("host-a", b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost = append(lost, r.Lost)
+		if err := p.spool.Done(number); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	if _, err := New(Config{Host: "host-a"}); !droveway.Is(err, droveway.Invalid) {

@@ -20,8 +20,25 @@ type forgetter interface{ Forget(pid int) }
 // core.
 const idle = 50
 
+// tally is how many events were lost in some places, and told of.
+type tally struct {
+	of   []interface{ Lost() uint64 }
+	told uint64
+}
+
+// more gives those that were not told of yet.
+func (t *tally) more() uint64 {
+	var sum uint64
+	for _, place := range t.of {
+		sum += place.Lost()
+	}
+	n := sum - t.told
+	t.told = sum
+	return n
+}
+
 // work surveys and reports while a source runs.
-func (p *Probe) work(ctx context.Context, source capture.Source) error {
+func (p *Probe) work(ctx context.Context, source capture.Source, losses *tally) error {
 	every := or(p.config.Survey, survey)
 	switch source.(type) {
 	case silent:
@@ -33,7 +50,6 @@ func (p *Probe) work(ctx context.Context, source capture.Source) error {
 	defer tick.Stop()
 	last, rest := p.survey(source)
 	p.begun()
-	lost := p.boxes.Lost()
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,9 +60,7 @@ func (p *Probe) work(ctx context.Context, source capture.Source) error {
 		if since >= max(every, rest) || since >= max(hasty, rest) && p.ledger.wantsOwners() {
 			last, rest = p.survey(source)
 		}
-		now := source.Lost() + p.boxes.Lost()
-		p.batch.lose(now - lost)
-		lost = now
+		p.batch.lose(losses.more())
 		p.ledger.repeat(time.Now())
 		if err := p.report(time.Now()); err != nil {
 			p.log.Error("reports are lost", "error", err)
