@@ -61,6 +61,7 @@ type MoveRequest struct {
 	To       string `json:"to,omitempty" doc:"Host to move to; empty: the server chooses"`
 	Instant  bool   `json:"instant,omitempty" doc:"Switch over before the memory has been sent; it follows, and is lost if a host or the link fails meanwhile"`
 	SyncRate int64  `json:"sync_rate,omitempty" minimum:"0" doc:"Bound of the disk copy in bytes a second; 0: none"`
+	Reads    string `json:"reads,omitempty" enum:"source,local" doc:"Where the guest reads from while its disks follow. source (default): the old host. local: the new one, if what it reads has been copied or read before"`
 }
 
 // RateRequest changes the rate of the copy while a machine moves.

@@ -217,9 +217,10 @@ type Probe struct {
 // TakeOver is an order to run with the disks of another host.
 type TakeOver struct {
 	Ref
-	Address string `json:"address"` // of the origin
-	Peer    string `json:"peer"`
-	Rate    int64  `json:"rate,omitempty"`
+	Address string           `json:"address"` // of the origin
+	Peer    string           `json:"peer"`
+	Rate    int64            `json:"rate,omitempty"`
+	Reads   hypervisor.Reads `json:"reads,omitempty"`
 }
 
 // Rate is an order to copy faster or slower.

@@ -139,7 +139,7 @@ func (a *Agent) hydrate(ctx context.Context, m *machine, t TakeOver) error {
 	}
 	var origins []hypervisor.Origin
 	for _, d := range m.rec.Instance.Disks {
-		origins = append(origins, hypervisor.Origin{Disk: d.Name, Address: t.Address, Export: d.Name, Peer: t.Peer, Rate: share(t.Rate, len(m.rec.Instance.Disks))})
+		origins = append(origins, hypervisor.Origin{Disk: d.Name, Address: t.Address, Export: d.Name, Peer: t.Peer, Rate: share(t.Rate, len(m.rec.Instance.Disks)), Reads: t.Reads})
 	}
 	if err := mv.TakeOver(ctx, origins); err != nil {
 		return fmt.Errorf("take over machine %s: %w", m.name, err)

@@ -55,6 +55,7 @@ func TestRequestsThatDoNotFitAreRefused(t *testing.T) {
 		"disk of no size":    {"POST", "/v1/machines/m/resize", `{"disks":[{"name":"root","size_mib":0}]}`, "size_mib"},
 		"CPUs below nothing": {"POST", "/v1/machines/m/resize", `{"cpus":-1}`, "cpus"},
 		"rate below nothing": {"POST", "/v1/machines/m/move", `{"sync_rate":-1}`, "sync_rate"},
+		"reads elsewhere":    {"POST", "/v1/machines/m/move", `{"reads":"elsewhere"}`, "reads"},
 		"such a new rate":    {"POST", "/v1/machines/m/rate", `{"sync_rate":-1}`, "sync_rate"},
 		"no new rate":        {"POST", "/v1/machines/m/rate", `{}`, "sync_rate"},
 		"rate of a restart":  {"POST", "/v1/machines/m/restart", `{"sync_rate":-1}`, "sync_rate"},

@@ -222,7 +222,24 @@ type Origin struct {
 	Export  string `json:"export"`
 	Peer    string `json:"peer"`           // name in the certificate of the origin
 	Rate    int64  `json:"rate,omitempty"` // bytes a second; 0: no limit
+	Reads   Reads  `json:"reads,omitempty"`
 }
+
+// Reads is where a guest reads from while its disk hydrates. Writes and flushes
+// reach both sides before the guest sees them done, whichever it is.
+type Reads string
+
+const (
+	// ReadSource is the origin. It is the default, also of no word.
+	ReadSource Reads = "source"
+	// ReadLocal is the local file, as far as it has what is asked for. What a guest
+	// had to read from the origin it finds there afterwards. Unsupported, if the
+	// host cannot; the capability is ReadLocalCapability.
+	ReadLocal Reads = "local"
+)
+
+// ReadLocalCapability is "yes" where ReadLocal can be had.
+const ReadLocalCapability = "reads.local"
 
 // MemoryProgress is how far the memory is.
 type MemoryProgress struct {

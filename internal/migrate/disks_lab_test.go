@@ -42,9 +42,15 @@ func taken(t *testing.T, g *scene.Guest, host string, d droveway.Disk) int64 {
 // hydrating moves a guest whose copy is bounded, and returns while it runs.
 func hydrating(t *testing.T, g *scene.Guest, rate int64) (j droveway.Job, from, to string) {
 	t.Helper()
+	return hydratingBy(t, g, client.MoveRequest{SyncRate: rate})
+}
+
+func hydratingBy(t *testing.T, g *scene.Guest, m client.MoveRequest) (j droveway.Job, from, to string) {
+	t.Helper()
 	from = hostOf(t, g)
 	to = other(from)
-	j, err := stage.API.MoveMachine(t.Context(), g.Name, client.MoveRequest{To: to, SyncRate: rate}, "")
+	m.To = to
+	j, err := stage.API.MoveMachine(t.Context(), g.Name, m, "")
 	check(t, err)
 	reached(t, j, "hydrate")
 	stillHydrating(t, j)

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/droveway/droveway/client"
 	"github.com/droveway/droveway/internal/lab/hand"
 	"github.com/droveway/droveway/internal/lab/scene"
 )
@@ -21,10 +22,16 @@ import (
 // so it outlives a loss of power there. The target's copy is flushed once, before
 // it leaves its origin.
 func TestFlushesDuringHydration(t *testing.T) {
+	for _, reads := range []string{"source", "local"} {
+		t.Run(reads, func(t *testing.T) { flushWhileItHydrates(t, reads) })
+	}
+}
+
+func flushWhileItHydrates(t *testing.T, reads string) {
 	const flushes = 60
-	g := guest(t, scene.GuestConfig{Name: "flush", More: more})
+	g := guest(t, scene.GuestConfig{Name: "flush-" + reads, More: more})
 	do(t, g, hand.Fill, 0, 8)
-	j, from, to := hydrating(t, g, 6*mib)
+	j, from, to := hydratingBy(t, g, client.MoveRequest{SyncRate: 6 * mib, Reads: reads})
 	source := trace(t, one(t, daemon, from, g))
 	target := trace(t, one(t, qemu, to, g))
 	for _, d := range g.Disks[1:] {

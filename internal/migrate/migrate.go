@@ -67,7 +67,8 @@ type Request struct {
 	To      string `json:"to,omitempty"`   // empty: the fleet chooses
 	Rate    int64  `json:"rate,omitempty"` // of the copy, bytes a second; 0: no limit
 	// Instant lets the guest switch over before its memory has been sent.
-	Instant bool `json:"instant,omitempty"`
+	Instant bool   `json:"instant,omitempty"`
+	Reads   string `json:"reads,omitempty"` // where from during hydration, as hypervisor.Reads
 }
 
 // Plan is what a move would do.
@@ -110,7 +111,7 @@ func (m *Moves) Plan(ctx context.Context, r Request) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	to, whyNot, err := m.target(ctx, &mc, r.To, true)
+	to, whyNot, err := m.target(ctx, &mc, r.To, true, r.requires()...)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -141,9 +142,17 @@ func movable(mc *droveway.Machine) error {
 	return nil
 }
 
+// requires are the capabilities that a move needs of its target.
+func (r Request) requires() []string {
+	if hypervisor.Reads(r.Reads) == hypervisor.ReadLocal {
+		return []string{hypervisor.ReadLocalCapability + "=yes"}
+	}
+	return nil
+}
+
 // target finds the host to move to, or checks the one that was named. A guest that
 // goes on living needs there what it has seen here.
-func (m *Moves) target(ctx context.Context, mc *droveway.Machine, to string, lives bool) (string, map[string]string, error) {
+func (m *Moves) target(ctx context.Context, mc *droveway.Machine, to string, lives bool, requires ...string) (string, map[string]string, error) {
 	if to != "" && to == mc.Status.Host {
 		return "", nil, droveway.Errorf(droveway.Invalid, "machine %s is on host %s already: name another host", mc.Name, to)
 	}
@@ -159,6 +168,7 @@ func (m *Moves) target(ctx context.Context, mc *droveway.Machine, to string, liv
 	if at := slices.IndexFunc(hosts, func(h droveway.Host) bool { return h.Name == mc.Status.Host }); lives && at >= 0 {
 		need.Alike(hosts[at], mc.Spec.CPU)
 	}
+	need.Requires = append(slices.Clone(need.Requires), requires...)
 	return place.Choose(hosts, need)
 }
 
@@ -196,6 +206,8 @@ type state struct {
 	Waits    waits         `json:"waits,omitzero"`
 	BackAt   uint64        `json:"back_at"` // token of the instance that came back to the source
 	Result   Result        `json:"result"`
+
+	Reads hypervisor.Reads `json:"reads,omitempty"`
 
 	// waiting: this process has just seen the guest held for the handover. It
 	// stands meanwhile, so nobody is asked what is known.

@@ -23,7 +23,7 @@ func (m *Moves) define(args json.RawMessage) ([]job.Step[state], error) {
 
 func (m *Moves) steps(req Request) []job.Step[state] {
 	choose := func(ctx context.Context, mc *droveway.Machine) (string, error) {
-		to, _, err := m.target(ctx, mc, req.To, true)
+		to, _, err := m.target(ctx, mc, req.To, true, req.requires()...)
 		return to, err
 	}
 	return []job.Step[state]{
@@ -31,7 +31,7 @@ func (m *Moves) steps(req Request) []job.Step[state] {
 		{Name: "reserve", Do: m.reserve(false), Undo: m.discard},
 		{Name: "prepare", Do: m.prepare, Undo: m.unprepare},
 		{Name: "memory", Do: m.memory(req.Instant), Undo: m.unprepare},
-		{Name: "switchover", Do: m.loud(m.switchover), Point: true},
+		{Name: "switchover", Do: m.loud(reading(hypervisor.Reads(req.Reads), m.switchover)), Point: true},
 		{Name: "follow", Do: m.loud(m.follow)},
 		{Name: "hydrate", Do: m.loud(m.turning(m.hydrate)), Turns: true},
 		{Name: "prove", Do: m.loud(m.turning(m.prove)), Turns: true},
@@ -137,6 +137,14 @@ func (m *Moves) unprepare(ctx context.Context, r *run) error {
 	return err
 }
 
+// reading is a step after which the guest may read its disks, from where it wants.
+func reading(from hypervisor.Reads, do func(context.Context, *run) error) func(context.Context, *run) error {
+	return func(ctx context.Context, r *run) error {
+		r.State.Reads = from
+		return do(ctx, r)
+	}
+}
+
 // switchover ends the guest on the source and lets it run on the target. What
 // was done before an interruption it finds out from the hosts.
 func (m *Moves) switchover(ctx context.Context, r *run) error {
@@ -158,7 +166,7 @@ func (m *Moves) takeOver(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	o, err := m.cfg.Hosts.TakeOver(ctx, s.To, host.TakeOver{Ref: s.target(), Address: s.Disks, Peer: s.From, Rate: rate})
+	o, err := m.cfg.Hosts.TakeOver(ctx, s.To, host.TakeOver{Ref: s.target(), Address: s.Disks, Peer: s.From, Rate: rate, Reads: s.Reads})
 	if droveway.Is(err, droveway.Conflict) {
 		return m.comeBack(ctx, r, "the target's instance died at the switchover")
 	}

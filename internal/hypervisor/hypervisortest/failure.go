@@ -124,6 +124,20 @@ func revokeFences(t *testing.T, e Env) {
 	}
 }
 
+// SYSTEMS 6.9: that the target has all of the disks changes nothing about it.
+func revokeFencesToTheEnd(t *testing.T, e Env) {
+	r := switched(t, e, 0, "root", "data")
+	r.ready()
+	if err := r.second.Revoke(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	is(t, r.to, hypervisor.Stuck)
+	last := readConsole(t, r.to.Console()).last()
+	for _, d := range r.disks {
+		holds(t, e.Content(t, d.Path), last)
+	}
+}
+
 // SYSTEMS 6.6: an outage that outlasts the patience of the hypervisor stops the
 // guest; it sees no error, and goes on when its origin is back.
 func longOutage(t *testing.T, e Env) {

@@ -83,7 +83,7 @@ func (r *trip) export() {
 func (r *trip) origins(rate int64) []hypervisor.Origin {
 	var all []hypervisor.Origin
 	for _, d := range r.disks {
-		all = append(all, hypervisor.Origin{Disk: d.Name, Address: r.second.Address(), Export: d.Name, Peer: "a", Rate: rate})
+		all = append(all, hypervisor.Origin{Disk: d.Name, Address: r.second.Address(), Export: d.Name, Peer: "a", Rate: rate, Reads: r.a.env.reads})
 	}
 	return all
 }

@@ -14,14 +14,16 @@ import (
 // chunk is how much is copied at a time.
 const chunk = 64 << 10
 
-// disk is a disk of a guest. While it has an origin, reads come from there and
-// writes go there first.
+// disk is a disk of a guest. While it has an origin, writes go there first, and
+// reads come from there, or from the file as far as it is filled.
 type disk struct {
 	spec hypervisor.Disk
 
 	io     sync.Mutex // held by whoever uses the file or the origin
 	file   *os.File
 	origin *origin
+	local  bool           // reads come from the file
+	filled map[int64]bool // of the file, by the offset of each chunk
 
 	mu   sync.Mutex
 	size int64 // of the origin
@@ -68,6 +70,9 @@ func (d *disk) write(off int64, p []byte) error {
 		return errClosed
 	}
 	if d.origin != nil {
+		if err := d.fill(off, len(p)); err != nil {
+			return err
+		}
 		if err := d.origin.write(off, p); err != nil {
 			return err
 		}
@@ -80,11 +85,37 @@ func (d *disk) read(off int64, p []byte) error {
 	if d.file == nil {
 		return errClosed
 	}
-	if d.origin != nil {
+	if d.origin != nil && !d.local {
 		return d.origin.read(off, p)
+	}
+	if d.origin != nil {
+		if err := d.fill(off, len(p)); err != nil {
+			return err
+		}
 	}
 	_, err := d.file.ReadAt(p, off)
 	return err
+}
+
+// fill fetches the chunks of a part of the disk that the file lacks. A chunk is
+// written in part only once it is there as a whole.
+func (d *disk) fill(off int64, n int) error {
+	for at := off &^ (chunk - 1); at < off+int64(n); at += chunk {
+		if d.filled[at] {
+			continue
+		}
+		p := make([]byte, min(chunk, d.size-at))
+		if err := d.origin.read(at, p); err != nil {
+			return err
+		}
+		if len(bytes.Trim(p, "\x00")) > 0 { // the file is empty there
+			if _, err := d.file.WriteAt(p, at); err != nil {
+				return err
+			}
+		}
+		d.filled[at] = true
+	}
+	return nil
 }
 
 // follow opens the local file, empties it, and makes o the origin.
@@ -109,7 +140,7 @@ func (d *disk) follow(ctx context.Context, o hypervisor.Origin) error {
 			return err
 		}
 	}
-	d.file, d.origin = f, from
+	d.file, d.origin, d.local, d.filled = f, from, o.Reads == hypervisor.ReadLocal, map[int64]bool{}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.size, d.rate, d.kick = size, o.Rate, make(chan struct{})
@@ -162,15 +193,7 @@ func (d *disk) fetch(off, n int64) error {
 	if d.file == nil || d.origin == nil {
 		return errClosed
 	}
-	p := make([]byte, n)
-	if err := d.origin.read(off, p); err != nil {
-		return err
-	}
-	if len(bytes.Trim(p, "\x00")) == 0 {
-		return nil // the file is empty there, or has what the guest wrote: zeroes
-	}
-	_, err := d.file.WriteAt(p, off)
-	return err
+	return d.fill(off, int(n))
 }
 
 func (d *disk) note(n int64, err error) (again <-chan struct{}) {

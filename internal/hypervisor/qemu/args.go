@@ -77,6 +77,7 @@ func validDevices(spec hypervisor.Spec) error {
 //	origin  the source's export
 //	top     the mirror's filter above origin
 //	local   the local file
+//	both, part, write  see useBoth
 func blankNode(n int) string  { return fmt.Sprintf("d%d-blank", n) }
 func originNode(n int) string { return fmt.Sprintf("d%d-origin", n) }
 func topNode(n int) string    { return fmt.Sprintf("d%d-top", n) }

@@ -3,12 +3,13 @@
 //
 // Memory moves with QEMU's own migration; disks follow by variant A: the target's
 // disk is the source's export (NBD, served by qemu-storage-daemon) under a
-// write-blocking mirror onto the local file. What was done already is always
-// asked of QEMU, never remembered, so every verb may be repeated after a crash of
-// the caller at any point.
+// write-blocking mirror onto the local file. With local reads both are sides of a
+// quorum instead (see useBoth). What was done already is always asked of QEMU,
+// never remembered, so every verb may be repeated after a crash of the caller at
+// any point.
 //
-// Below the directory of a Spec it keeps qmp.sock, qemu.json, qemu.log and
-// console.log, or secondary.sock, secondary.json and secondary.log. Outside it
+// Below the directory of a Spec it keeps qmp.sock, qemu.json, qemu.log, console.log
+// and, with local reads, diskN.map, or secondary.sock, secondary.json and secondary.log. Outside it
 // touches the disks it is given and one control group an instance.
 package qemu
 

@@ -145,7 +145,7 @@ func socketPair() (here net.Conn, there *os.File, err error) {
 func (p *platform) ask(ctx context.Context, c *qmp.Client) error {
 	p.version = c.Version()
 	p.found["qemu"], p.found["machine"] = p.version.String(), machineType
-	for _, ask := range []func(context.Context, *qmp.Client) error{p.askMigration, p.askTLS, p.askCPU, p.askModels} {
+	for _, ask := range []func(context.Context, *qmp.Client) error{p.askMigration, p.askReads, p.askTLS, p.askCPU, p.askModels} {
 		if err := ask(ctx, c); err != nil {
 			return err
 		}
@@ -171,6 +171,17 @@ func (p *platform) askMigration(ctx context.Context, c *qmp.Client) error {
 		}
 	}
 	return nil
+}
+
+// askReads finds out whether a disk can be read from its local file first.
+func (p *platform) askReads(ctx context.Context, c *qmp.Client) error {
+	side := object{"driver": "null-co", "read-zeroes": true}
+	err := c.Execute(ctx, "blockdev-add", both("both", side, side), nil)
+	p.found[hypervisor.ReadLocalCapability] = "yes"
+	if qmp.Refused(err) {
+		p.found[hypervisor.ReadLocalCapability], err = "no: "+err.Error(), nil
+	}
+	return err
 }
 
 func (p *platform) askTLS(ctx context.Context, c *qmp.Client) error {

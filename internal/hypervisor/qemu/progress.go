@@ -115,11 +115,10 @@ func (i *Instance) resumeCopies(ctx context.Context) error {
 		return err
 	}
 	for n, node := range drives {
-		switch j, ok := jobs[syncJob(n)]; {
-		case node == originNode(n):
-			err = i.mirror(ctx, n, 0)
-		case ok && node == topNode(n) && j.failing():
+		if j := jobs[syncJob(n)]; j.failing() && !j.concluded() {
 			err = i.execute(ctx, "block-job-resume", object{"device": j.ID}, nil)
+		} else {
+			err = i.copy(ctx, n, node, 0)
 		}
 		if err != nil {
 			return err
@@ -164,11 +163,21 @@ func (i *Instance) hydration(ctx context.Context) (h hypervisor.Hydration, err e
 		if drives[n] != localNode(n) || slices.Contains(there, originNode(n)) {
 			h.Settled = false
 		}
-		if drives[n] == localNode(n) {
+		whole := drives[n] == localNode(n)
+		if drives[n] == bothNode(n) {
+			if whole, err = i.filled(ctx, n); err != nil {
+				return h, err
+			}
+		}
+		if whole {
 			h.Done += d.Size
 			continue
 		}
-		addJob(&h, d, jobs[syncJob(n)])
+		j, ok := jobs[syncJob(n)]
+		addJob(&h, d, j)
+		if !ok && drives[n] != blankNode(n) {
+			h.Paused, h.Error = true, "disk "+d.Name+" is not being copied"
+		}
 	}
 	if run == "io-error" {
 		h.Ready = false

@@ -30,16 +30,21 @@ func labSpec(t *testing.T) hypervisor.Spec {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "disk")
-	content := make([]byte, labDisk)
-	copy(content, guest(1))
-	for n := 1 << 20; n < labDisk; n++ {
-		content[n] = byte(n>>8) | 1
-	}
-	createRaw(t, path, content)
+	createRaw(t, path, content())
 	return hypervisor.Spec{
 		Machine: "m", Dir: dir, CPUs: 1, MemoryMiB: 32,
 		Disks: []hypervisor.Disk{{Name: "root", Path: path, Format: droveway.Raw, Size: labDisk}},
 	}
+}
+
+// content is a disk with the suite's guest.
+func content() []byte {
+	b := make([]byte, labDisk)
+	copy(b, guest(1))
+	for n := 1 << 20; n < labDisk; n++ {
+		b[n] = byte(n>>8) | 1
+	}
+	return b
 }
 
 // labStart starts an instance that the test ends.
@@ -380,7 +385,7 @@ func TestHalfATakeOver(t *testing.T) {
 }
 
 func (i *Instance) addOrigin(o hypervisor.Origin) error {
-	node, err := nbdNode(0, o, "", patience)
+	node, err := nbdNode(originNode(0), o, "", patience)
 	if err != nil {
 		return err
 	}

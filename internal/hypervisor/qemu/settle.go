@@ -107,10 +107,14 @@ func (i *Instance) pivot(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	if node == topNode(n) {
-		if err := i.complete(ctx, n); err != nil {
-			return err
-		}
+	switch node {
+	case topNode(n):
+		err = i.complete(ctx, n)
+	case bothNode(n):
+		err = i.leaveBoth(ctx, n)
+	}
+	if err != nil {
+		return err
 	}
 	if node, err = i.drive(ctx, n); err != nil {
 		return err

@@ -13,8 +13,9 @@ import (
 // the name of the block node that the guest's device uses, so QEMU itself keeps
 // the record.
 //
-//	blank ──▶ origin ◀──▶ top ──▶ local
+//	blank ──▶ origin ◀──▶ top ──▶ local   (reads from the origin)
 //	  │       (a mirror that ends by an error leads back to origin)
+//	  ├─────▶ both ──▶ origin ──▶ local   (reads from the local file, see useBoth)
 //	  └──────(without an origin)────▶ local
 
 // drive gives the block node that a disk's device uses.
@@ -128,13 +129,25 @@ func (i *Instance) follow(ctx context.Context, n int, o hypervisor.Origin, creds
 		return err
 	}
 	if node == blankNode(n) {
-		if err := i.useOrigin(ctx, n, o, creds); err != nil {
+		use, then := i.useOrigin, originNode(n)
+		if o.Reads == hypervisor.ReadLocal {
+			use, then = i.useBoth, bothNode(n)
+		}
+		if err := use(ctx, n, o, creds); err != nil {
 			return err
 		}
-		node = originNode(n)
+		node = then
 	}
-	if node == originNode(n) {
-		return i.mirror(ctx, n, o.Rate)
+	return i.copy(ctx, n, node, o.Rate)
+}
+
+// copy begins to copy a disk, as it goes with the node that its device uses.
+func (i *Instance) copy(ctx context.Context, n int, node string, rate int64) error {
+	switch node {
+	case originNode(n):
+		return i.mirror(ctx, n, rate)
+	case bothNode(n):
+		return i.stream(ctx, n, rate)
 	}
 	return nil
 }
@@ -150,26 +163,32 @@ const patience = 30
 // useOrigin makes the export the guest's disk. It comes before the mirror, or the
 // device would go past the mirror's filter.
 func (i *Instance) useOrigin(ctx context.Context, n int, o hypervisor.Origin, creds string) error {
-	node, err := nbdNode(n, o, creds, i.patience)
-	if err != nil {
-		return err
-	}
-	if err := i.addNode(ctx, originNode(n), node); err != nil {
-		if droveway.Is(err, droveway.Conflict) {
-			err = droveway.Errorf(droveway.Unavailable, "origin at %s: %w", o.Address, err)
-		}
+	if err := i.connectOrigin(ctx, originNode(n), o, creds); err != nil {
 		return err
 	}
 	return i.setDrive(ctx, n, originNode(n))
 }
 
-func nbdNode(n int, o hypervisor.Origin, creds string, patience int) (object, error) {
+// connectOrigin makes a node of an export.
+func (i *Instance) connectOrigin(ctx context.Context, name string, o hypervisor.Origin, creds string) error {
+	node, err := nbdNode(name, o, creds, i.patience)
+	if err != nil {
+		return err
+	}
+	err = i.addNode(ctx, name, node)
+	if droveway.Is(err, droveway.Conflict) {
+		err = droveway.Errorf(droveway.Unavailable, "origin at %s: %w", o.Address, err)
+	}
+	return err
+}
+
+func nbdNode(name string, o hypervisor.Origin, creds string, patience int) (object, error) {
 	host, port, err := net.SplitHostPort(o.Address)
 	if err != nil {
 		return nil, droveway.Errorf(droveway.Invalid, "address of the origin: %w", err)
 	}
 	node := object{
-		"driver": "nbd", "node-name": originNode(n), "export": o.Export, "discard": "unmap",
+		"driver": "nbd", "node-name": name, "export": o.Export, "discard": "unmap",
 		"server":          object{"type": "inet", "host": host, "port": port},
 		"reconnect-delay": patience, "open-timeout": connectWithin,
 	}
