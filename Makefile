@@ -9,7 +9,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: build setup setup-test check test test-lab test-faults demo bench-move bench-instant bench-idle bench-discover bench-probe soak clean
+.PHONY: build setup setup-test check test test-lab test-faults demo bench-move bench-hydrate bench-instant bench-idle bench-discover bench-probe soak clean
 
 # The one binary, bin/droveway.
 build:
@@ -60,6 +60,11 @@ bench-move: build
 # it goes first: out/bench-instant.json. Root.
 bench-instant: setup build
 	go run ./bench/instant --out out
+
+# What a guest has of its disk while that follows, beside pre-copy:
+# out/bench-hydrate.json. Root, five minutes.
+bench-hydrate: setup build
+	go run ./bench/hydrate --out out
 
 # Memory and latency of the idle roles: out/bench-idle.json. Root.
 bench-idle: setup build
