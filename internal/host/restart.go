@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,10 +45,33 @@ func (a *Agent) probe(ctx context.Context, m *machine, p Probe, t *task) (Observ
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.Within)
 	defer cancel()
-	if err := a.alive(ctx, m, p.Boots); err != nil {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go endWith(ctx, m.instance(), func() { end(noInstance(m.name)) })
+	err := a.alive(ctx, m, p.Boots)
+	if cause := context.Cause(ctx); errors.Is(cause, errNoInstance) {
+		return Observed{}, cause // nobody will give a sign any more
+	}
+	if err != nil {
 		return Observed{}, droveway.Errorf(droveway.Conflict, "machine %s gave no sign of life within %s: %w", m.name, p.Within, err)
 	}
 	return a.observe(ctx, m), nil
+}
+
+// endWith calls end if the instance ends before ctx does.
+func endWith(ctx context.Context, inst hypervisor.Instance, end func()) {
+	for inst != nil {
+		changed := inst.Changed()
+		if s, err := inst.State(ctx); err == nil && s == hypervisor.Gone {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+	end()
 }
 
 func (a *Agent) alive(ctx context.Context, m *machine, boots bool) error {

@@ -3,6 +3,7 @@ package host
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/droveway/droveway"
 )
@@ -93,4 +94,16 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 	refused(t, r.give(verbCreate, "", 5), droveway.Invalid, "machine name is empty")
 	refused(t, r.conn.Call(t.Context(), "a", verbStart, []int{1}, nil), droveway.Invalid, "are server and host of the same version?")
 	refused(t, r.give("fly", web, 5), droveway.Unsupported, "fly")
+}
+
+// Nobody waits for a sign of life of a guest that has died.
+func TestProbeOfAGuestThatDies(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n := r.host("a")
+	n.runs(5)
+	guest := n.guest()
+	time.AfterFunc(100*time.Millisecond, guest.Kill)
+	_, err := r.Probe(t.Context(), "a", Probe{Ref: ref(5), Within: time.Hour, Boots: true})
+	refused(t, err, droveway.Conflict, "machine web does not run here")
 }
