@@ -16,7 +16,7 @@ import (
 // hydrate waits until the target's disks are whole and mirrored.
 func (m *Moves) hydrate(ctx context.Context, r *run) error {
 	s := r.State
-	for moved := newest(0); ; {
+	for last := (advance{}); ; {
 		h, err := m.cfg.Hosts.Hydration(ctx, s.To, s.target())
 		if err != nil {
 			return m.unlessLost(ctx, r, err)
@@ -31,8 +31,10 @@ func (m *Moves) hydrate(ctx context.Context, r *run) error {
 		case h.Paused || h.Instance == hypervisor.Stuck:
 			return droveway.Errorf(droveway.Unavailable, "the guest waits for its disks: %s", cmp.Or(h.Error, "its last request failed"))
 		}
-		if err := m.follows(ctx, s, &moved, h.Done); err != nil {
-			return err
+		if last.stalled(h.Done) {
+			if err := m.sourceAnswers(ctx, s); err != nil {
+				return err
+			}
 		}
 		if err := m.pace(ctx, r); err != nil {
 			return m.unlessLost(ctx, r, err)
@@ -40,33 +42,6 @@ func (m *Moves) hydrate(ctx context.Context, r *run) error {
 		p := host.Progress(h.Done, h.Total, time.Since(time.UnixMilli(s.Switched)))
 		r.Progress(p)
 	}
-}
-
-// progress is how far the disks had come when that last changed.
-type progress struct {
-	done int64
-	at   time.Time
-}
-
-func newest(done int64) progress { return progress{done, time.Now()} }
-
-// stillAfter is how long disks may come no further before somebody asks why.
-const stillAfter = 2 * time.Second
-
-// follows fails if the disks have stopped to follow because their host is away.
-// The target does not say so itself at first: its requests wait.
-func (m *Moves) follows(ctx context.Context, s *state, p *progress, done int64) error {
-	if done != p.done {
-		*p = newest(done)
-	}
-	if time.Since(p.at) < stillAfter {
-		return nil
-	}
-	*p = newest(done)
-	if _, err := m.cfg.Hosts.Show(ctx, s.From, s.Source.Machine); droveway.Is(err, droveway.Unavailable) {
-		return droveway.Errorf(droveway.Unavailable, "the guest waits for its disks on host %s: %w", s.From, err)
-	}
-	return nil
 }
 
 // release removes the source's copy, which nothing needs any more.

@@ -67,3 +67,29 @@ func (m *Moves) tell(ctx context.Context, r *run, kind, reason string) error {
 		ID: fmt.Sprintf("%s-%s-%d", r.Job, kind, r.State.Waits.Since), Type: kind, Subject: "machine/" + r.State.Source.Machine, Source: "server", Data: b,
 	})
 }
+
+// advance is how far the disks had come when they last came further.
+type advance struct {
+	done int64
+	at   time.Time
+}
+
+// stalledAfter is how long disks may come no further before somebody asks why.
+const stalledAfter = 2 * time.Second
+
+func (a *advance) stalled(done int64) bool {
+	if done != a.done || a.at.IsZero() {
+		*a = advance{done, time.Now()}
+	}
+	return time.Since(a.at) >= stalledAfter
+}
+
+// sourceAnswers fails if the host that has the disks is away. The target does not
+// say so itself at first: its requests wait.
+func (m *Moves) sourceAnswers(ctx context.Context, s *state) error {
+	_, err := m.cfg.Hosts.Show(ctx, s.From, s.Source.Machine)
+	if droveway.Is(err, droveway.Unavailable) {
+		return droveway.Errorf(droveway.Unavailable, "the guest waits for its disks on host %s: %w", s.From, err)
+	}
+	return nil
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/droveway/droveway"
@@ -66,4 +67,29 @@ func TestShortWaitIsNoNews(t *testing.T) {
 	if len(w.events.all) > 0 {
 		t.Errorf("events %v", w.events.all)
 	}
+}
+
+func TestStalled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var a advance
+		for i, step := range []struct {
+			wait time.Duration
+			done int64
+			want bool
+		}{
+			{0, 0, false},
+			{stalledAfter - 1, 0, false},
+			{1, 0, true},
+			{stalledAfter, 0, true}, // as long as it lasts
+			{0, 1, false},
+			{stalledAfter, 2, false},
+			{stalledAfter, 2, true},
+		} {
+			time.Sleep(step.wait)
+			if got := a.stalled(step.done); got != step.want {
+				t.Errorf("step %d: %t, want %t", i, got, step.want)
+			}
+		}
+	})
 }
