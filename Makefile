@@ -9,7 +9,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: build setup setup-test check test test-lab test-faults demo bench-move bench-hydrate bench-instant bench-idle bench-discover bench-probe soak clean
+.PHONY: build setup setup-test check check-fuzz test test-lab test-faults demo bench-move bench-hydrate bench-instant bench-idle bench-discover bench-probe bench-inspect soak clean
 
 # The one binary, bin/droveway.
 build:
@@ -26,6 +26,11 @@ setup-test:
 # Format, vet, staticcheck, repository rules, unit tests.
 check:
 	scripts/check
+
+# Every fuzz target for a while: FUZZTIME=10s each.
+FUZZTIME ?= 10s
+check-fuzz:
+	scripts/check-fuzz $(FUZZTIME)
 
 # Everything: what a change has to pass. Root.
 test: setup-test build check test-lab
@@ -79,6 +84,11 @@ bench-discover: setup
 # out/bench-probe.json. Root.
 bench-probe: setup
 	go run ./bench/probe --out out
+
+# Time and memory of image inspect, against virt-inspector where setup --bench
+# installed it: out/bench-inspect.json. Root.
+bench-inspect: setup build
+	go run ./bench/inspect --out out
 
 # Downloads in the user's cache directory stay.
 clean:
