@@ -157,3 +157,15 @@ func TestShortEnd(t *testing.T) {
 		t.Errorf("the end differs (%v)", err)
 	}
 }
+
+// TestCounts has files whose counts just fill their clusters: these are counted, too.
+func TestCounts(t *testing.T) {
+	t.Parallel()
+	for _, next := range []int64{1, perRefcounts - 3, perRefcounts - 2, perRefcounts - 1, perRefcounts, 8192*perRefcounts - 8193, 9000 * perRefcounts} {
+		w := &writer{next: next}
+		counts, table := w.countClusters()
+		if all := next + counts + table; counts*perRefcounts < all || table*cluster < counts*8 || (counts-1)*perRefcounts >= all {
+			t.Errorf("%d clusters: %d of counts and %d of their table", next, counts, table)
+		}
+	}
+}

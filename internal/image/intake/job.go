@@ -65,7 +65,21 @@ func (w work) steps() []job.Step[state] {
 // claim takes the name.
 func (w work) claim(ctx context.Context, r *run) error { return w.claimName(ctx, w.Name, r.Job) }
 
-func (w work) unclaim(ctx context.Context, r *run) error { return w.unclaimName(ctx, w.Name, r.Job) }
+// unclaim also removes the link of a transfer that never began, unless another job
+// has the name, and with it the transfer.
+func (w work) unclaim(ctx context.Context, r *run) error {
+	img, _, err := w.cfg.Fleet.Images.Get(ctx, w.Name)
+	if err == nil && img.Job != r.Job {
+		return nil
+	}
+	if err != nil && !droveway.Is(err, droveway.NotFound) {
+		return err
+	}
+	if err := w.stage.Remove(w.Stage); err != nil {
+		return err
+	}
+	return w.unclaimName(ctx, w.Name, r.Job)
+}
 
 func (w work) claimName(ctx context.Context, name, jobName string) error {
 	img := droveway.Image{Meta: droveway.Meta{Name: name, Created: time.Now().UTC()}, State: droveway.ImageImporting, Job: jobName}

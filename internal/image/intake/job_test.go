@@ -79,8 +79,8 @@ func TestJob(t *testing.T) {
 	}
 }
 
-// wantNothingButLink allows for the record of a transfer that never began: it was
-// made before the job, and so is not the job's to remove unless it comes to fetch.
+// wantNothingButLink allows for the record of a transfer whose job was cancelled
+// before its first step: then there was nothing to undo.
 func (w *world) wantNothingButLink(t *testing.T) {
 	t.Helper()
 	left := slices.DeleteFunc(w.left(t), func(name string) bool { return strings.HasPrefix(name, staged("a", "")) })
