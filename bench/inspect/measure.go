@@ -109,7 +109,12 @@ func measurePeer(ctx context.Context, i image, log *slog.Logger) (*result, error
 		return nil, errors.New("virt-inspector is not installed: scripts/setup --bench installs it")
 	}
 	c := exec.CommandContext(ctx, program, "--no-applications", "--no-icon", "--format=raw", "-a", i.path)
-	if c.Env, err = applianceEnv(); err != nil {
+	dir, err := os.MkdirTemp("", "dwn-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the modules: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if c.Env, err = applianceEnv(ctx, dir); err != nil {
 		return nil, err
 	}
 	log.Info("inspecting with virt-inspector, once", "image", i.name)
@@ -125,8 +130,9 @@ func measurePeer(ctx context.Context, i image, log *slog.Logger) (*result, error
 }
 
 // applianceEnv lets libguestfs start its appliance with the lab's kernel, as this
-// machine may have none to boot from.
-func applianceEnv() ([]string, error) {
+// machine may have none to boot from. It wants a list of the modules, which an
+// unpacked kernel does not have, and gets a copy with one in dir.
+func applianceEnv(ctx context.Context, dir string) ([]string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, err
@@ -137,6 +143,12 @@ func applianceEnv() ([]string, error) {
 		return nil, fmt.Errorf("no kernel in %s: run scripts/setup", kernel)
 	}
 	version := strings.TrimPrefix(filepath.Base(found[0]), "vmlinuz-")
+	if _, err := command(ctx, "cp", "-a", filepath.Join(kernel, "lib"), dir); err != nil {
+		return nil, err
+	}
+	if _, err := command(ctx, "depmod", "-b", dir, version); err != nil {
+		return nil, err
+	}
 	return append(os.Environ(), "LIBGUESTFS_BACKEND=direct", "SUPERMIN_KERNEL="+found[0], "SUPERMIN_KERNEL_VERSION="+version,
-		"SUPERMIN_MODULES="+filepath.Join(kernel, "lib", "modules", version)), nil
+		"SUPERMIN_MODULES="+filepath.Join(dir, "lib", "modules", version)), nil
 }
