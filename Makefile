@@ -39,9 +39,10 @@ test: setup-test build check test-lab
 test-lab:
 	scripts/test-lab
 
-# Every accident at every step of a move: out/faults.json. Root, half an hour.
+# Every accident at every step of a move, an instant move and a restart:
+# out/faults.json. Root, an hour.
 test-faults: setup build
-	DROVEWAY_FAULTS=all scripts/test-lab -run 'TestFaults$$' -v ./internal/migrate
+	DROVEWAY_FAULTS=all LIMIT=9000 scripts/test-lab -run 'TestFaults$$' -timeout 2h -v ./internal/migrate
 
 # Random moves, restarts and kills: out/soak.json. SOAK=15m SEED=1. Root.
 SOAK ?= 15m
