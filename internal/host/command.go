@@ -168,6 +168,7 @@ type Send struct {
 	Peer string `json:"peer"` // name of the target host
 	// Postcopy says that the other side lets memory follow.
 	Postcopy bool  `json:"postcopy,omitempty"`
+	Preempt  bool  `json:"preempt,omitempty"` // as Reserve said
 	Rate     int64 `json:"rate,omitempty"`
 }
 
@@ -178,6 +179,9 @@ type Reserve struct {
 	Peer string `json:"peer"`
 	// Boots says that no memory will come: the guest is to boot.
 	Boots bool `json:"boots,omitempty"`
+	// Preempt says that, if memory follows, what the guest waits for goes first:
+	// both hosts can do that.
+	Preempt bool `json:"preempt,omitempty"`
 }
 
 // Secondary is an order to prepare to serve a machine's disks to a peer, and to

@@ -74,7 +74,7 @@ func (a *Agent) send(ctx context.Context, m *machine, s Send, _ *task) (Observed
 			return a.observe(ctx, m), err // it is sending already
 		}
 	}
-	if _, err := a.allowPostcopy(ctx, m, s.Postcopy); err != nil {
+	if _, err := a.allowPostcopy(ctx, m, follows(s.Postcopy, s.Preempt)); err != nil {
 		return Observed{}, err
 	}
 	if m.rec.Role == RoleHome {

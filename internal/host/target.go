@@ -31,7 +31,7 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 	if err := a.makeRoom(ctx, m, v.Boots); err != nil || v.Boots {
 		return Reserved{}, err
 	}
-	may, err := a.allowPostcopy(ctx, m, true)
+	may, err := a.allowPostcopy(ctx, m, follows(true, v.Preempt))
 	if err != nil {
 		return Reserved{}, err
 	}

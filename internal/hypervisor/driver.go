@@ -198,12 +198,23 @@ type PostCopier interface {
 	// AllowPostcopy prepares an instance for it, or for its absence, on the
 	// target before Receive and on the source before Send: both sides have to be
 	// prepared alike. Unsupported: the host cannot.
-	AllowPostcopy(ctx context.Context, yes bool) error
+	AllowPostcopy(ctx context.Context, how Postcopy) error
 	// Hurry makes a Sending instance Held as soon as it can, whatever is left of
 	// the memory. After Handover it is Sent, and MemoryProgress tells how much
 	// still Follows.
 	Hurry(ctx context.Context) error
 }
+
+// Postcopy is how memory may follow.
+type Postcopy string
+
+// The ways for memory to follow.
+const (
+	NoPostcopy    Postcopy = ""
+	PlainPostcopy Postcopy = "postcopy"
+	// Preempt sends what the guest waits for past what is sent anyway.
+	Preempt Postcopy = "postcopy, preempt"
+)
 
 // Resizer is an instance whose disks can grow while its guest runs.
 type Resizer interface {

@@ -45,7 +45,7 @@ func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 		return droveway.Missing("postcopy", "host %s cannot let memory follow: move without --instant, or see its log for the reason", s.To)
 	}
 	s.Hurried, s.Result.Memory = 0, &Memory{Way: precopy}
-	if _, err := m.cfg.Hosts.Send(ctx, s.From, host.Send{Ref: s.source(), To: s.Memory, Peer: s.To, Postcopy: s.Postcopy}); err != nil {
+	if _, err := m.cfg.Hosts.Send(ctx, s.From, host.Send{Ref: s.source(), To: s.Memory, Peer: s.To, Postcopy: s.Postcopy, Preempt: s.Preempt}); err != nil {
 		return err
 	}
 	if instant {
@@ -62,6 +62,18 @@ func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	return err
 }
 
+// preempts reports whether both hosts can send what a guest waits for past the
+// rest of its memory.
+func (m *Moves) preempts(ctx context.Context, s *state) (bool, error) {
+	for _, name := range []string{s.From, s.To} {
+		h, _, err := m.cfg.Fleet.Hosts.Get(ctx, name)
+		if err != nil || h.Status.Capabilities["migrate.postcopy-preempt"] != "yes" {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // hurry lets the guest leave at once, once.
 func (m *Moves) hurry(ctx context.Context, r *run, way, why string) error {
 	s := r.State
@@ -72,6 +84,9 @@ func (m *Moves) hurry(ctx context.Context, r *run, way, why string) error {
 		return err
 	}
 	s.Hurried = time.Now().UnixMilli()
+	if s.Preempt {
+		way += " with preempt"
+	}
 	s.Result.Memory.Way, s.Result.Memory.Why = way, why
 	return nil
 }

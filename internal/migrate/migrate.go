@@ -196,6 +196,7 @@ type state struct {
 	From     string        `json:"from"`
 	To       string        `json:"to"`
 	Postcopy bool          `json:"postcopy"` // the memory may follow
+	Preempt  bool          `json:"preempt"`  // if it does, what the guest waits for goes first
 	Memory   string        `json:"memory"`   // where the target waits for memory
 	Disks    string        `json:"disks"`    // where the source serves its disks
 	Rate     int64         `json:"rate"`     // of the copy, as the target was told last

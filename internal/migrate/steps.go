@@ -105,7 +105,10 @@ func (m *Moves) reserveOn(ctx context.Context, r *run, boots bool) error {
 	if o.Role != host.RoleHome || o.Instance != hypervisor.Running {
 		return job.Permanent(droveway.Errorf(droveway.Conflict, "machine %s is %s and its guest %s on host %s: only a running guest moves live", s.Source.Machine, o.Role, o.Instance, s.From))
 	}
-	res, err := m.cfg.Hosts.Reserve(ctx, s.To, host.Reserve{Instance: s.Target, Peer: s.From, Boots: boots})
+	if s.Preempt, err = m.preempts(ctx, s); err != nil {
+		return err
+	}
+	res, err := m.cfg.Hosts.Reserve(ctx, s.To, host.Reserve{Instance: s.Target, Peer: s.From, Boots: boots, Preempt: s.Preempt})
 	if err != nil {
 		return err
 	}

@@ -10,19 +10,25 @@ import (
 // The guest leaves at once, its memory and its disks follow. Where the driver or
 // the host cannot do that it says so before anything has changed.
 func memoryFollows(t *testing.T, e Env) {
+	for _, how := range []hypervisor.Postcopy{hypervisor.PlainPostcopy, hypervisor.Preempt} {
+		t.Run(string(how), func(t *testing.T) { follows(t, e, how) })
+	}
+}
+
+func follows(t *testing.T, e Env, how hypervisor.Postcopy) {
 	r := facing(t, e, "root", "data")
 	from, fromOK := r.from.(hypervisor.PostCopier)
 	to, toOK := r.to.(hypervisor.PostCopier)
 	if !fromOK || !toOK {
 		return // the driver does not claim to
 	}
-	if err := to.AllowPostcopy(t.Context(), true); droveway.Is(err, droveway.Unsupported) {
+	if err := to.AllowPostcopy(t.Context(), how); droveway.Is(err, droveway.Unsupported) {
 		counting(t, r.from.Console(), 1)
 		return
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	twice(t, "allow postcopy", func() error { return from.AllowPostcopy(t.Context(), true) })
+	twice(t, "allow postcopy", func() error { return from.AllowPostcopy(t.Context(), how) })
 	r.receive()
 	if err := from.Send(t.Context(), r.memory, "b", 0); err != nil {
 		t.Fatal(err)
