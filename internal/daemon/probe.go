@@ -4,7 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,7 +69,7 @@ func runProbe(ctx context.Context, cfg ProbeConfig) error {
 	host := id.Bus.Name
 	p, err := probe.New(probe.Config{
 		Host: host, Dir: cfg.Data, Sender: sender{conn, host}, Log: cfg.Log,
-		Source: cfg.Source, Ahead: cfg.Ahead, Own: cfg.Own, Patterns: cfg.Active, OptOut: cfg.OptOut,
+		Source: cfg.Source, Ahead: cfg.Ahead, Own: cfg.Own, Patterns: cfg.Active, OptOut: append(busTargets(ctx, id.Bus.URL), cfg.OptOut...),
 	})
 	if err != nil {
 		return err
@@ -74,6 +79,30 @@ func runProbe(ctx context.Context, cfg ProbeConfig) error {
 	g.run("orders", func(ctx context.Context) error { return conn.Orders(ctx, host, obey(p)) })
 	g.run("probe", p.Run)
 	return g.end()
+}
+
+// busTargets are the addresses of the bus, over which the probe itself reports. A
+// pattern toward them would show nothing that is not known.
+func busTargets(ctx context.Context, urls string) (all []emit.Target) {
+	for u := range strings.SplitSeq(urls, ",") {
+		at, err := url.Parse(u)
+		if err != nil {
+			continue
+		}
+		port, err := strconv.ParseUint(at.Port(), 10, 16)
+		if err != nil {
+			continue
+		}
+		found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", at.Hostname())
+		if err != nil {
+			continue // of a cluster some may be away
+		}
+		for _, a := range found {
+			a = a.Unmap().WithZone("")
+			all = append(all, emit.Target{Addresses: netip.PrefixFrom(a, a.BitLen()), Port: uint16(port)})
+		}
+	}
+	return all
 }
 
 // sender sends the reports of a host.
