@@ -159,16 +159,17 @@ func (m *Moves) switchover(ctx context.Context, r *run) error {
 	if e.Address != "" {
 		s.Disks, s.Result.QEMUDowntime = e.Address, max(s.Result.QEMUDowntime, e.Downtime.Milliseconds())
 	}
-	return m.takeOver(ctx, r)
-}
-
-// takeOver lets the guest run on the target, and notes that it does.
-func (m *Moves) takeOver(ctx context.Context, r *run) error {
-	s := r.State
 	rate, err := wantedRate(r)
 	if err != nil {
 		return err
 	}
+	return m.takeOver(ctx, r, rate)
+}
+
+// takeOver lets the guest run on the target, whose copy begins at a rate, and
+// notes that it does.
+func (m *Moves) takeOver(ctx context.Context, r *run, rate int64) error {
+	s := r.State
 	o, err := m.cfg.Hosts.TakeOver(ctx, s.To, host.TakeOver{Ref: s.target(), Address: s.Disks, Peer: s.From, Rate: rate, Reads: s.Reads})
 	if droveway.Is(err, droveway.Conflict) {
 		return m.comeBack(ctx, r, "the target's instance died at the switchover")
