@@ -71,7 +71,6 @@ var tests = map[string]func(*testing.T, Env){
 	"failed start leaves nothing":        failedStart,
 	"one disk, one instance":             diskIsLocked,
 	"boot from local disks":              bootLocal,
-	"long outage stops the guest, once":  longOutage, // with local reads QEMU 7.2 at times does not live through it
 	"cancel before the handover":         cancelMove,
 	"no way back after the handover":     noWayBack,
 	"send to nobody":                     sendToNobody,
@@ -85,15 +84,16 @@ var tests = map[string]func(*testing.T, Env){
 }
 
 var hydrationTests = map[string]func(*testing.T, Env){
-	"move":                             wholeMove,
-	"interrupted at every point":       interrupted,
-	"boot over an origin":              bootOverOrigin,
-	"go back while it hydrates":        goBack,
-	"memory follows":                   memoryFollows,
-	"disks found different":            foundDifferent,
-	"secondary killed":                 secondaryKilled,
-	"target killed while it hydrates":  targetKilled,
-	"revoked export is a fence":        revokeFences,
-	"revoked export is one to the end": revokeFencesToTheEnd,
-	"copy rate":                        copyRate,
+	"move":                              wholeMove,
+	"interrupted at every point":        interrupted,
+	"boot over an origin":               bootOverOrigin,
+	"go back while it hydrates":         goBack,
+	"memory follows":                    memoryFollows,
+	"disks found different":             foundDifferent,
+	"secondary killed":                  secondaryKilled,
+	"target killed while it hydrates":   targetKilled,
+	"revoked export is a fence":         revokeFences,
+	"revoked export is one to the end":  revokeFencesToTheEnd,
+	"long outage stops the guest, once": longOutage,
+	"copy rate":                         copyRate,
 }

@@ -85,9 +85,9 @@ func localFile(d hypervisor.Disk) object {
 	}
 }
 
-// stream begins to copy what the local file lacks. The job goes away when it ends:
-// QEMU 7.2 crashes if it is asked for all nodes while it keeps the filter of a
-// block-stream that has concluded.
+// stream begins to copy what the local file lacks. QEMU 7.2 crashes if it is asked
+// for all nodes while a block-stream has given up its filter and is still there. So
+// the job waits to be ended by endStreams, and then goes away at once.
 func (i *Instance) stream(ctx context.Context, n int, rate int64) error {
 	jobs, err := i.jobs(ctx)
 	if err != nil {
@@ -100,18 +100,37 @@ func (i *Instance) stream(ctx context.Context, n int, rate int64) error {
 		return err
 	}
 	return i.execute(ctx, "block-stream", object{
-		"job-id": syncJob(n), "device": partNode(n), "on-error": "stop", "speed": rate,
+		"job-id": syncJob(n), "device": partNode(n), "on-error": "stop", "speed": rate, "auto-finalize": false,
 	}, nil)
+}
+
+// endStreams ends the copies that have all, and gives the jobs that are left. Within
+// the command that ends one QEMU carries out no other.
+func (i *Instance) endStreams(ctx context.Context, jobs map[string]blockJob) (map[string]blockJob, error) {
+	i.graph.Lock()
+	defer i.graph.Unlock()
+	ended := false
+	for id, j := range jobs {
+		if !j.streamed() {
+			continue
+		}
+		ended = true
+		// Somebody else may have ended it meanwhile.
+		if err := i.execute(ctx, "job-finalize", object{"id": id}, nil); err != nil && !droveway.Is(err, droveway.Conflict) {
+			return nil, err
+		}
+	}
+	if !ended {
+		return jobs, nil
+	}
+	return i.jobs(ctx)
 }
 
 // filled reports whether the local file has all: nothing is read from the origin
 // any more.
 func (i *Instance) filled(ctx context.Context, n int) (bool, error) {
-	var all []struct {
-		Name    string `json:"node-name"`
-		Backing string `json:"backing_file"`
-	}
-	if err := i.execute(ctx, "query-named-block-nodes", object{"flat": true}, &all); err != nil {
+	all, err := i.blockNodes(ctx)
+	if err != nil {
 		return false, err
 	}
 	for _, node := range all {

@@ -24,6 +24,11 @@ type monitor struct {
 	mu      sync.Mutex
 	changed chan struct{}
 
+	// graph is held while a copy ends. QEMU 7.2 takes commands in the midst of
+	// that, and crashes if one asks for the nodes: the filter of a block-stream
+	// has no child then.
+	graph sync.Mutex
+
 	dialing chan struct{} // holds a token while the client is looked at
 	client  *qmp.Client   // guarded by dialing; nil: not connected yet
 }
@@ -211,12 +216,29 @@ func (m *monitor) quit(ctx context.Context) bool {
 	return m.proc.wait(ctx)
 }
 
+// blockNode is what query-named-block-nodes says of one node (BlockDeviceInfo in
+// qapi/block-core.json).
+type blockNode struct {
+	Name    string `json:"node-name"`
+	Backing string `json:"backing_file"`
+	Image   struct {
+		Size int64 `json:"virtual-size"`
+	} `json:"image"`
+}
+
+// blockNodes asks for all block nodes, and never while a copy ends.
+func (m *monitor) blockNodes(ctx context.Context) ([]blockNode, error) {
+	m.graph.Lock()
+	defer m.graph.Unlock()
+	var all []blockNode
+	err := m.execute(ctx, "query-named-block-nodes", object{"flat": true}, &all)
+	return all, err
+}
+
 // nodes gives the names of all block nodes.
 func (m *monitor) nodes(ctx context.Context) ([]string, error) {
-	var all []struct {
-		Name string `json:"node-name"`
-	}
-	if err := m.execute(ctx, "query-named-block-nodes", object{"flat": true}, &all); err != nil {
+	all, err := m.blockNodes(ctx)
+	if err != nil {
 		return nil, err
 	}
 	var names []string

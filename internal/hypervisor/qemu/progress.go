@@ -12,6 +12,7 @@ import (
 // qapi/block-core.json).
 type blockJob struct {
 	ID       string `json:"device"`
+	Type     string `json:"type"`
 	Len      int64  `json:"len"`
 	Offset   int64  `json:"offset"`
 	Paused   bool   `json:"paused"`
@@ -23,6 +24,10 @@ type blockJob struct {
 }
 
 func (j blockJob) concluded() bool { return j.Status == "concluded" }
+
+// streamed reports whether the job is a block-stream that has copied all, and waits
+// to be ended.
+func (j blockJob) streamed() bool { return j.Type == "stream" && j.Status == "pending" }
 
 // copied is how much of size bytes is there. Len is of no use for it: it grows
 // while the job looks for what there is to copy, and with what the guest writes.
@@ -73,19 +78,21 @@ func (i *Instance) dismiss(ctx context.Context, n int) error {
 // abandon ends all copies and leaves the disks with their origins, which have
 // every write.
 func (i *Instance) abandon(ctx context.Context) error {
-	jobs, err := i.jobs(ctx)
-	if err != nil {
-		return err
-	}
 	for n := range i.h.Spec.Disks {
-		if err := i.endCopy(ctx, n, jobs); err != nil {
+		if err := i.endCopy(ctx, n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (i *Instance) endCopy(ctx context.Context, n int, jobs map[string]blockJob) error {
+func (i *Instance) endCopy(ctx context.Context, n int) error {
+	i.graph.Lock()
+	defer i.graph.Unlock()
+	jobs, err := i.jobs(ctx)
+	if err != nil {
+		return err
+	}
 	id := syncJob(n)
 	if j, ok := jobs[id]; !ok || j.concluded() {
 		return i.dismiss(ctx, n)
@@ -93,7 +100,7 @@ func (i *Instance) endCopy(ctx context.Context, n int, jobs map[string]blockJob)
 	if err := i.execute(ctx, "block-job-cancel", object{"device": id, "force": true}, nil); err != nil {
 		return err
 	}
-	err := i.until(ctx, func() (bool, error) {
+	err = i.until(ctx, func() (bool, error) {
 		jobs, err := i.jobs(ctx)
 		j, ok := jobs[id]
 		return !ok || j.concluded(), err
@@ -143,6 +150,9 @@ func (i *Instance) hydration(ctx context.Context) (h hypervisor.Hydration, err e
 	}
 	jobs, err := i.jobs(ctx)
 	if err != nil {
+		return h, err
+	}
+	if jobs, err = i.endStreams(ctx, jobs); err != nil {
 		return h, err
 	}
 	drives, err := i.drives(ctx)
@@ -204,7 +214,7 @@ func (i *Instance) SetRate(ctx context.Context, rate int64) error {
 	}
 	under := int64(0)
 	for _, j := range jobs {
-		if !j.Ready && !j.concluded() {
+		if !j.Ready && !j.concluded() && !j.streamed() {
 			under++
 		}
 	}
@@ -214,8 +224,21 @@ func (i *Instance) SetRate(ctx context.Context, rate int64) error {
 	var errs []error
 	for id, j := range jobs {
 		if !j.concluded() {
-			errs = append(errs, i.execute(ctx, "block-job-set-speed", object{"device": id, "speed": rate}, nil))
+			errs = append(errs, i.setSpeed(ctx, id, rate))
 		}
 	}
 	return i.about("set the copy rate of", errors.Join(errs...))
+}
+
+// setSpeed bounds a copy, unless it has all by now.
+func (i *Instance) setSpeed(ctx context.Context, id string, rate int64) error {
+	err := i.execute(ctx, "block-job-set-speed", object{"device": id, "speed": rate}, nil)
+	if err == nil {
+		return nil
+	}
+	jobs, jerr := i.jobs(ctx)
+	if j, ok := jobs[id]; jerr == nil && (!ok || j.streamed()) {
+		return nil
+	}
+	return err
 }

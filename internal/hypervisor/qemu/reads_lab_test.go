@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -195,4 +196,44 @@ func TestCopyRateOnTheWire(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A copy to read from locally does not end by itself: QEMU 7.2 crashes if it is
+// asked for its block nodes meanwhile, as whoever asks for the state of an instance
+// does at any time.
+func TestNodesMayBeAskedForWhileACopyEnds(t *testing.T) {
+	t.Parallel()
+	i, _ := booted(t, hypervisor.ReadLocal, crawl)
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	for range 2 {
+		asking.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = i.nodes(ctx) // what counts is that QEMU lives
+			}
+		})
+	}
+	for range 50 { // called off and begun anew
+		if err := i.endCopy(ctx, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := i.stream(ctx, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	soon(t, "the copy has all, and waits", func() bool {
+		jobs, err := i.jobs(ctx)
+		return err == nil && jobs[syncJob(0)].streamed()
+	})
+	if err := i.SetRate(ctx, much); err != nil {
+		t.Errorf("the rate of a copy that has all: %v", err)
+	}
+	h, err := i.Hydration(ctx)
+	if err != nil || !h.Ready || h.Done != h.Total {
+		t.Errorf("%+v, %v: want a whole disk", h, err)
+	}
+	before := counted(t, i)
+	soon(t, "the guest goes on", func() bool { return counted(t, i) > before })
 }

@@ -49,16 +49,10 @@ func (i *Instance) resize(ctx context.Context, n int, size int64) error {
 	return flush(i.h.Spec.Disks[n].Path)
 }
 
-// nodeSize is how many bytes a block node has, as its user sees it
-// (ImageInfo in qapi/block-core.json).
+// nodeSize is how many bytes a block node has, as its user sees it.
 func (i *Instance) nodeSize(ctx context.Context, name string) (int64, error) {
-	var all []struct {
-		Name  string `json:"node-name"`
-		Image struct {
-			Size int64 `json:"virtual-size"`
-		} `json:"image"`
-	}
-	if err := i.execute(ctx, "query-named-block-nodes", object{"flat": true}, &all); err != nil {
+	all, err := i.blockNodes(ctx)
+	if err != nil {
 		return 0, err
 	}
 	for _, n := range all {
