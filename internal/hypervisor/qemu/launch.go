@@ -124,11 +124,12 @@ func (l *launch) explain(err error, from int64) error {
 	return refusal(tail(l.path(logName), from), err)
 }
 
-// refusal makes an error of the last words of a program that did not start.
+// refusal makes an error of the last words of a program that did not start. One
+// that says nothing was killed, by whoever it was: another attempt may succeed.
 func refusal(words string, err error) error {
 	words = strings.ReplaceAll(strings.TrimSpace(words), "\n", "; ")
 	if words == "" {
-		return err
+		return droveway.Errorf(droveway.Unavailable, "it was killed while it started: %w", err)
 	}
 	kind := droveway.Invalid
 	switch {

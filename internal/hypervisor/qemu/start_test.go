@@ -167,9 +167,29 @@ func TestRefusalHasAKind(t *testing.T) {
 			t.Errorf("%s: %v is %s", words, err, droveway.KindOf(err))
 		}
 	}
-	cause := errors.New("gone")
-	if err := refusal("\n", cause); !errors.Is(err, cause) {
-		t.Errorf("no words: %v", err)
+	cause := droveway.Errorf(droveway.NotFound, "gone")
+	if err := refusal("\n", cause); !errors.Is(err, cause) || !droveway.Is(err, droveway.Unavailable) {
+		t.Errorf("no words: %v is %s", err, droveway.KindOf(err))
+	}
+}
+
+// A storage daemon that is killed while it starts is no reason to call a move
+// off: the error is of the kind that is tried again.
+func TestSecondaryKilledWhileItStarts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	killed := filepath.Join(dir, "daemon")
+	if err := os.WriteFile(killed, []byte("#!/bin/sh\nkill -9 $$\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d := New(Config{StorageDaemon: killed})
+	_, err := d.Secondary(t.Context(), hypervisor.SecondarySpec{Machine: "web", Dir: dir, Listen: "127.0.0.1:0"})
+	if !droveway.Is(err, droveway.Unavailable) || !strings.Contains(err.Error(), "killed while it started") {
+		t.Errorf("%v is %s, want unavailable", err, droveway.KindOf(err))
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "secondary*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
 	}
 }
 
