@@ -15,10 +15,12 @@ const (
 // watchInstance publishes each change of an instance, and sets a guest going
 // again that an I/O error of its origin has stopped.
 func (a *Agent) watchInstance(ctx context.Context, m *machine, inst hypervisor.Instance) {
+	stood := false
 	for {
 		changed := inst.Changed()
 		a.changed()
-		wait := a.nudge(ctx, m, inst)
+		var wait <-chan time.Time
+		stood, wait = a.nudge(ctx, m, inst, stood)
 		select {
 		case <-ctx.Done():
 			return
@@ -29,31 +31,43 @@ func (a *Agent) watchInstance(ctx context.Context, m *machine, inst hypervisor.I
 }
 
 // nudge lets a guest go on whose disk answered with an error: the host that has
-// it may be back, the disk read again, or have room. It returns when to look
-// again; nil: at the next change.
-func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance) <-chan time.Time {
+// it may be back, the disk read again, or have room. Whether the guest stands, and
+// stood at the last look, makes one line of the log of each wait. It returns when
+// to look again; nil: at the next change.
+func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance, stood bool) (stands bool, again <-chan time.Time) {
 	switch m.record().Role {
 	case RoleHydrating, RoleHome, RoleLeaving:
 	default:
-		return nil
+		return false, nil
 	}
 	s, err := inst.State(ctx)
 	if err != nil {
-		return time.After(nudgeEvery)
+		return stood, time.After(nudgeEvery)
 	}
 	mv, ok := inst.(hypervisor.Mover)
 	if !ok || s == hypervisor.Gone {
-		return nil
+		return false, nil
 	}
 	h, err := mv.Hydration(ctx)
-	if s == hypervisor.Stuck || err == nil && h.Paused {
-		a.cfg.Log.Warn("the machine waits for its disk", "machine", m.name, "error", h.Error)
-		if err := a.resume(ctx, m, mv); err != nil {
-			a.cfg.Log.Debug("not yet", "machine", m.name, "error", err)
-		}
-		return time.After(nudgeEvery)
+	stands = s == hypervisor.Stuck || err == nil && h.Paused
+	a.tellWait(m, stood, stands, h.Error)
+	if !stands {
+		return false, nil
 	}
-	return nil
+	if err := a.resume(ctx, m, mv); err != nil {
+		a.cfg.Log.Debug("not yet", "machine", m.name, "error", err)
+	}
+	return true, time.After(nudgeEvery)
+}
+
+// tellWait logs that a machine begins to wait for its disk, or goes on.
+func (a *Agent) tellWait(m *machine, stood, stands bool, why string) {
+	switch {
+	case stands && !stood:
+		a.cfg.Log.Warn("the machine waits for its disk", "machine", m.name, "error", why)
+	case stood && !stands:
+		a.cfg.Log.Info("the machine's disk answers again", "machine", m.name)
+	}
 }
 
 // resume lets a guest and its copies go on, a copy that begins anew at the rate

@@ -1,11 +1,14 @@
 package host
 
 import (
+	"bytes"
 	"context"
+	"io"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/droveway/droveway"
-	"github.com/droveway/droveway/internal/engine/bus/bustest"
 	"github.com/droveway/droveway/internal/hypervisor"
 	"github.com/droveway/droveway/internal/hypervisor/mem"
 )
@@ -108,32 +111,69 @@ func TestPrepareAgainAfterADeath(t *testing.T) {
 	}
 }
 
-// stuck is a guest that stands on an I/O error.
-type stuck struct {
+// stands is a guest that stands, for a reason that its state tells.
+type stands struct {
 	hypervisor.Mover
+	state   hypervisor.State
+	paused  bool // its copy
 	resumed int
 }
 
-func (s *stuck) State(context.Context) (hypervisor.State, error) { return hypervisor.Stuck, nil }
+func (s *stands) State(context.Context) (hypervisor.State, error) { return s.state, nil }
 
-func (s *stuck) Hydration(context.Context) (hypervisor.Hydration, error) {
-	return hypervisor.Hydration{Settled: true}, nil
+func (s *stands) Hydration(context.Context) (hypervisor.Hydration, error) {
+	return hypervisor.Hydration{Settled: !s.paused, Paused: s.paused}, nil
 }
 
-func (s *stuck) Resume(context.Context) error { s.resumed++; return nil }
+func (s *stands) Resume(context.Context) error { s.resumed++; return nil }
+
+// agentOf is an agent without a bus that has a machine in a role, and logs to b.
+func agentOf(t *testing.T, role Role, b io.Writer) (*Agent, *machine) {
+	t.Helper()
+	a, err := New(Config{Name: "a", Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(b, nil))})
+	must(t, err)
+	m := a.machine(web)
+	must(t, a.save(m, func(r *record) { *r = record{Instance: instance(5), Role: role} }))
+	return a, m
+}
 
 // Where the guest is the host's to run, an error of its disk is tried again until
 // it is over.
 func TestNudge(t *testing.T) {
 	t.Parallel()
 	for role, want := range map[Role]int{RoleHome: 1, RoleLeaving: 1, RoleHydrating: 1, RoleArriving: 0, RoleSecondary: 0, RoleIdle: 0} {
-		a, err := New(Config{Name: "a", Dir: t.TempDir(), Log: bustest.Log()})
-		must(t, err)
-		m, s := a.machine(web), &stuck{}
-		must(t, a.save(m, func(r *record) { *r = record{Instance: instance(5), Role: role} }))
-		if again := a.nudge(t.Context(), m, s); s.resumed != want || (again != nil) != (want > 0) {
+		a, m := agentOf(t, role, io.Discard)
+		s := &stands{state: hypervisor.Stuck}
+		if _, again := a.nudge(t.Context(), m, s, false); s.resumed != want || (again != nil) != (want > 0) {
 			t.Errorf("%s: set going %d times, want %d; looked at again: %t", role, s.resumed, want, again != nil)
 		}
+	}
+}
+
+// A guest that has crashed waits for no disk; its copy may.
+func TestNudgeOfACrashedGuest(t *testing.T) {
+	t.Parallel()
+	for _, paused := range []bool{false, true} {
+		a, m := agentOf(t, RoleHydrating, io.Discard)
+		s := &stands{state: hypervisor.Crashed, paused: paused}
+		if _, again := a.nudge(t.Context(), m, s, false); (s.resumed > 0) != paused || (again != nil) != paused {
+			t.Errorf("copy paused %t: set going %d times; looked at again: %t", paused, s.resumed, again != nil)
+		}
+	}
+}
+
+// One wait is one line of the log, however often the disk is tried.
+func TestWaitIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	a, m := agentOf(t, RoleHome, &log)
+	s, stood := &stands{}, false
+	for _, s.state = range []hypervisor.State{hypervisor.Stuck, hypervisor.Stuck, hypervisor.Stuck, hypervisor.Running, hypervisor.Running, hypervisor.Stuck, hypervisor.Stuck} {
+		stood, _ = a.nudge(t.Context(), m, s, stood)
+	}
+	waits, answers := strings.Count(log.String(), "waits for its disk"), strings.Count(log.String(), "answers again")
+	if waits != 2 || answers != 1 || s.resumed != 5 {
+		t.Errorf("logged %d waits and %d ends, tried %d times:\n%s", waits, answers, s.resumed, &log)
 	}
 }
 

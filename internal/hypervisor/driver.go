@@ -112,6 +112,7 @@ type TLS struct {
 //	standing ──────▲
 //
 // stuck is running, but stopped by an I/O error of a disk: it goes on by Resume.
+// crashed is running, but given up by the guest or its hypervisor: only Stop ends it.
 type State string
 
 // The states of an instance.
@@ -119,6 +120,7 @@ const (
 	Running  State = "running"
 	Paused   State = "paused"
 	Stuck    State = "stuck"
+	Crashed  State = "crashed"
 	Sending  State = "sending"
 	Held     State = "held"
 	Sent     State = "sent"

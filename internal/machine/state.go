@@ -48,6 +48,8 @@ func running(m *droveway.Machine, o host.Observed, startError string) verdict {
 		return verdict{state: droveway.MachinePaused, message: o.Message}
 	case hypervisor.Stuck:
 		return verdict{state: droveway.MachinePaused, message: "its disks report errors: " + o.Message}
+	case hypervisor.Crashed:
+		return verdict{state: droveway.MachinePaused, message: "its guest crashed and stands: stop the machine and start it again"}
 	default:
 		return verdict{state: droveway.MachineRunning, message: o.Message}
 	}

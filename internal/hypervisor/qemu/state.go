@@ -40,8 +40,10 @@ func (i *Instance) state(ctx context.Context) (hypervisor.State, error) {
 	switch run {
 	case "inmigrate":
 		return hypervisor.Incoming, nil
-	case "io-error", "internal-error", "guest-panicked":
+	case "io-error":
 		return i.stuckOrReceived(ctx)
+	case "internal-error", "guest-panicked":
+		return i.receivedOr(ctx, hypervisor.Crashed)
 	case "finish-migrate", "postmigrate":
 		return m.standing(run), nil
 	}
@@ -105,17 +107,18 @@ func (i *Instance) Pause(ctx context.Context) error {
 	})
 }
 
-// Resume lets a paused or stuck guest go on, and copies that an error holds up.
+// Resume lets a paused or stuck guest go on, and copies that an error holds up,
+// those of a crashed guest too.
 func (i *Instance) Resume(ctx context.Context) error {
 	return i.exclusive(ctx, "resume", func() error {
-		s, err := i.must(ctx, hypervisor.Running, hypervisor.Paused, hypervisor.Stuck, hypervisor.Sending)
+		s, err := i.must(ctx, hypervisor.Running, hypervisor.Paused, hypervisor.Stuck, hypervisor.Crashed, hypervisor.Sending)
 		if err != nil || s == hypervisor.Sending {
 			return err
 		}
 		if err := i.resumeCopies(ctx); err != nil {
 			return err
 		}
-		if s == hypervisor.Running {
+		if s == hypervisor.Running || s == hypervisor.Crashed {
 			return nil
 		}
 		return i.execute(ctx, "cont", nil, nil)

@@ -41,7 +41,8 @@ func TestState(t *testing.T) {
 		{run: "paused", migration: "completed", nodes: blank, incoming: true, want: hypervisor.Received},
 		{run: "paused", migration: "completed", nodes: `[{"node-name":"d0-local"}]`, incoming: true, want: hypervisor.Paused},
 		{run: "io-error", want: hypervisor.Stuck},
-		{run: "internal-error", want: hypervisor.Stuck},
+		{run: "internal-error", want: hypervisor.Crashed},
+		{run: "guest-panicked", want: hypervisor.Crashed},
 		{run: "io-error", migration: "completed", nodes: blank, incoming: true, want: hypervisor.Received}, // its old disk failed
 		{run: "io-error", migration: "completed", nodes: `[{"node-name":"d0-local"}]`, incoming: true, want: hypervisor.Stuck},
 	} {
@@ -76,6 +77,20 @@ func TestSentGuestIsNeverContinued(t *testing.T) {
 	}
 	if n := f.count("cont") + f.count("migrate_cancel"); n != 0 {
 		t.Errorf("it was told %d times to go on", n)
+	}
+}
+
+// A guest that has crashed is not told to go on, which QEMU would refuse; copies
+// that an error holds up are.
+func TestCrashedGuestIsNotContinued(t *testing.T) {
+	t.Parallel()
+	spec := hypervisor.Spec{Disks: []hypervisor.Disk{{Name: "root"}}}
+	i, f := fakeInstance(t, spec, map[string]string{
+		"query-status": `{"status":"guest-panicked"}`, "query-migrate": `{}`, "cont": `{}`, "qom-get": `"d0-top"`,
+		"query-block-jobs": `[{"device":"d0-sync","paused":true,"io-status":"failed","status":"paused"}]`, "block-job-resume": `{}`,
+	})
+	if err := i.Resume(t.Context()); err != nil || f.count("cont") != 0 || f.count("block-job-resume") != 1 {
+		t.Errorf("%v; told %d times to go on, its copy %d times", err, f.count("cont"), f.count("block-job-resume"))
 	}
 }
 

@@ -42,7 +42,7 @@ func (i *Instance) drives(ctx context.Context) ([]string, error) {
 // last: as long as one is there the guest has not been seen to run.
 func (i *Instance) TakeOver(ctx context.Context, origins []hypervisor.Origin) error {
 	return i.exclusive(ctx, "take over", func() error {
-		s, err := i.must(ctx, hypervisor.Received, hypervisor.Running, hypervisor.Paused, hypervisor.Stuck)
+		s, err := i.must(ctx, hypervisor.Received, hypervisor.Running, hypervisor.Paused, hypervisor.Stuck, hypervisor.Crashed)
 		if err != nil {
 			return err
 		}
