@@ -300,7 +300,7 @@ func command[In order, Out any](a *Agent, verb string, fn func(context.Context, 
 			}
 			a.tasks.stop(r.Machine, verb)
 		}
-		return a.tasks.do(ctx, taskKey{r.Machine, verb, r.Token}, func(ctx context.Context, t *task) (any, error) {
+		return a.tasks.do(ctx, taskKey{r.Machine, verb, r.Token, string(raw)}, func(ctx context.Context, t *task) (any, error) {
 			m := a.lock(r.Machine)
 			defer m.mu.Unlock()
 			if err := m.rec.admit(r.Token, in); err != nil {

@@ -19,9 +19,12 @@ type tasks struct {
 	running map[taskKey]*task
 }
 
+// taskKey is one command: another token is another one, and so are other orders,
+// whose answer the first one's end is not.
 type taskKey struct {
 	machine, verb string
-	token         uint64 // another one is another command
+	token         uint64
+	order         string // the JSON
 }
 
 type task struct {

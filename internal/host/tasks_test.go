@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-var key = taskKey{web, verbCreate, 5}
+var key = taskKey{web, verbCreate, 5, ""}
 
 // runs is how many commands run, of all or of some keys.
 func (t *tasks) runs(keys ...taskKey) (n int) {
@@ -78,13 +78,14 @@ func TestAllThatJoinedGetTheError(t *testing.T) {
 	})
 }
 
-// Another token, another verb, another machine: each is a command of its own.
+// Another token, another verb, another machine, other orders: each is a command of
+// its own.
 func TestOtherCommandsDoNotJoin(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tasks := newTasks(t.Context())
 		block := func(ctx context.Context, _ *task) (any, error) { <-ctx.Done(); return nil, ctx.Err() }
-		keys := []taskKey{key, {web, verbCreate, 6}, {web, verbStart, 5}, {"db", verbCreate, 5}}
+		keys := []taskKey{key, {web, verbCreate, 6, ""}, {web, verbCreate, 5, `{"equal":true}`}, {web, verbStart, 5, ""}, {"db", verbCreate, 5, ""}}
 		for _, k := range keys {
 			tasks.start(k, block)
 		}
@@ -92,7 +93,7 @@ func TestOtherCommandsDoNotJoin(t *testing.T) {
 			t.Errorf("%d commands run", n)
 		}
 		tasks.stop(web, verbStart) // waits until they have ended
-		if tasks.runs(keys[:2]...) != 0 || tasks.runs(keys[2:]...) != 2 {
+		if tasks.runs(keys[:3]...) != 0 || tasks.runs(keys[3:]...) != 2 {
 			t.Error("others were ended than those of the machine, but for the verb")
 		}
 		tasks.stop(web, "")

@@ -25,12 +25,14 @@ func (m *Moves) prove(ctx context.Context, r *run) error {
 		return m.provedOrLost(ctx, r, err)
 	}
 	verr := m.lastRound(ctx, r.State, differ)
-	_, err = m.cfg.Hosts.Verdict(ctx, r.State.To, host.Verdict{Ref: r.State.target(), Equal: verr == nil})
-	if verr != nil {
+	o, err := m.cfg.Hosts.Verdict(ctx, r.State.To, host.Verdict{Ref: r.State.target(), Equal: verr == nil})
+	switch {
+	case verr != nil:
 		return verr // the guest goes on, both copies stay, and the proof begins anew
-	}
-	if err != nil {
+	case err != nil:
 		return m.provedOrLost(ctx, r, err)
+	case o.Role != host.RoleHome:
+		return droveway.Errorf(droveway.Unavailable, "host %s has not taken the verdict that the disks of machine %s are equal: it has the machine as %s", r.State.To, o.Machine, o.Role)
 	}
 	return m.proved(r)
 }

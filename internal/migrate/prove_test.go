@@ -4,10 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/host"
 )
 
 // Copies that differ are not taken for equal: the source keeps its own until they
@@ -59,6 +61,33 @@ func TestVerdictThatWasNotWrittenDown(t *testing.T) {
 		must(t, w.guest(1).Settle(t.Context(), func(context.Context) error { return nil }))
 	})
 	if rec := w.move(steps); rec.Job.State != droveway.JobSucceeded {
+		t.Fatalf("the move %s in step %s: %s", rec.Job.State, rec.Job.Step, rec.Job.Error)
+	}
+	w.mustLive(1, 1)
+}
+
+// late is a way to hosts on which a verdict is answered with the end of an earlier
+// one, which a killed server gave: that the disks differ.
+type late struct {
+	host.Caller
+	once sync.Once
+}
+
+func (l *late) Call(ctx context.Context, to, verb string, in, out any) error {
+	if v, ok := in.(host.Verdict); ok && v.Equal {
+		l.once.Do(func() { v.Equal = false })
+		in = v
+	}
+	return l.Caller.Call(ctx, to, verb, in, out)
+}
+
+// The source keeps its disks until the target has them as its own, whatever the
+// answer to the verdict was. SYSTEMS 6.8
+func TestVerdictThatMeetsAnEarlierOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startBus(t))
+	w.moves.cfg.Hosts = host.NewClient(&late{Caller: w.conn})
+	if rec := w.move(w.moves.steps(w.request())); rec.Job.State != droveway.JobSucceeded {
 		t.Fatalf("the move %s in step %s: %s", rec.Job.State, rec.Job.Step, rec.Job.Error)
 	}
 	w.mustLive(1, 1)
