@@ -1,6 +1,7 @@
 package format
 
 import (
+	"archive/tar"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
@@ -88,6 +89,7 @@ func TestRefused(t *testing.T) {
 		}, droveway.Invalid, "snapshot"},
 		"ova cut":         {"ova", cut(4096), droveway.Invalid, "truncated"},
 		"ova that climbs": {"ova", func(b []byte) []byte { return climb(b) }, droveway.Invalid, "plain names"},
+		"ova of parts":    {"ova", func([]byte) []byte { return parts(t) }, droveway.Invalid, "none is whole"},
 		"tiny":            {"qcow2", cut(100), droveway.Invalid, "too small"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,6 +113,27 @@ func climb(b []byte) []byte {
 	}
 	copy(b[148:], fmt.Sprintf("%06o\x00 ", sum))
 	return b
+}
+
+// parts is an archive of two disks that say they are parts of each other.
+func parts(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, n := range []string{"ab", "ba"} {
+		text := "# Disk DescriptorFile\nparentCID=ffffffff\nRW 1 FLAT \"" + n[1:] + ".vmdk\"\n" + strings.Repeat("#\n", 300)
+		err := w.WriteHeader(&tar.Header{Name: n[:1] + ".vmdk", Size: int64(len(text)), Mode: 0o600, Typeflag: tar.TypeReg})
+		if err == nil {
+			_, err = io.WriteString(w, text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // TestExtents opens the files that a descriptor names, and no others.

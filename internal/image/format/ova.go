@@ -14,23 +14,33 @@ func openOVA(f *block.Cached) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	WholeDisks(a)
+	if err := WholeDisks(a); err != nil {
+		return nil, err
+	}
 	return OpenDisk(a, a.Disks[0])
 }
 
 // WholeDisks leaves in an archive the disks that are no parts of others, as are
-// the extents of a VMDK that has several files.
-func WholeDisks(a *ova.Archive) {
+// the extents of a VMDK that has several files. It is Invalid if that leaves none.
+func WholeDisks(a *ova.Archive) error {
 	var parts []string
 	for _, d := range a.Disks {
 		i, err := OpenDisk(a, d)
 		if err != nil {
 			continue // who opens it hears why
 		}
-		parts = append(parts, i.Parts...)
+		for _, p := range i.Parts {
+			if p != d.Name { // a disk is no part of itself, whatever it says
+				parts = append(parts, p)
+			}
+		}
 		_ = i.Close()
 	}
 	a.Drop(parts)
+	if len(a.Disks) == 0 {
+		return droveway.Errorf(droveway.Invalid, "ova: every disk says that it is a part of another one, so none is whole: export the machine again")
+	}
+	return nil
 }
 
 // OpenDisk reads a disk where it lies in an archive. Closing it leaves the

@@ -28,8 +28,12 @@ func (s *Source) Pick(choice string) ([]Disk, error) {
 }
 
 // Names gives the names of n images of one import: the name itself or, if there
-// are several, NAME-1 and so on. One that is too long is Invalid.
+// are several, NAME-1 and so on. One that is too long is Invalid, and so is an import
+// that makes no image.
 func Names(name string, n int) ([]string, error) {
+	if n < 1 {
+		return nil, droveway.Errorf(droveway.Invalid, "import image %s: the source has no disk", name)
+	}
 	if n == 1 {
 		return []string{name}, droveway.ValidName("image", name)
 	}

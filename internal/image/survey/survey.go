@@ -150,7 +150,9 @@ func (s *Source) readArchive(r *block.Cached) error {
 	if err != nil {
 		return err
 	}
-	format.WholeDisks(a)
+	if err := format.WholeDisks(a); err != nil {
+		return err
+	}
 	s.archive, s.Format = a, "tar"
 	if a.OVF {
 		s.Format = "ova"

@@ -1,6 +1,7 @@
 package survey
 
 import (
+	"archive/tar"
 	"bytes"
 	"crypto/sha256"
 	"io"
@@ -130,6 +131,51 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
+// flat is the descriptor of a disk that says its data are in another file.
+func flat(extents ...string) []byte {
+	text := "# Disk DescriptorFile\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n"
+	for _, e := range extents {
+		text += "RW 1 FLAT \"" + e + "\" 0\n"
+	}
+	return []byte(text + strings.Repeat("#\n", 300))
+}
+
+// pack makes an archive of names and contents, in pairs.
+func pack(t *testing.T, pairs ...any) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := 0; i < len(pairs); i += 2 {
+		contents := pairs[i+1].([]byte)
+		must(t, w.WriteHeader(&tar.Header{Name: pairs[i].(string), Size: int64(len(contents)), Mode: 0o644, Typeflag: tar.TypeReg}))
+		_, err := w.Write(contents)
+		must(t, err)
+	}
+	must(t, w.Close())
+	return b.Bytes()
+}
+
+// TestPartsOfEachOther has archives whose disks are parts of each other, or of
+// themselves. SYSTEMS 5.10.
+func TestPartsOfEachOther(t *testing.T) {
+	t.Parallel()
+	b := pack(t, "a.vmdk", flat("b.vmdk"), "b.vmdk", flat("a.vmdk"))
+	if _, err := New(bytes.NewReader(b), int64(len(b))); !droveway.Is(err, droveway.Invalid) || !strings.Contains(err.Error(), "none is whole") {
+		t.Errorf("of each other: %v", err)
+	}
+	path := filepath.Join(t.TempDir(), "m.ova")
+	must(t, os.WriteFile(path, b, 0o600))
+	if _, err := OpenAlone(path); !droveway.Is(err, droveway.Invalid) {
+		t.Errorf("of each other, in a file: %v", err)
+	}
+	b = pack(t, "a.vmdk", flat("a.vmdk", "b.vmdk"), "b.vmdk", make([]byte, 512))
+	s, err := New(bytes.NewReader(b), int64(len(b)))
+	must(t, err)
+	if len(s.Disks) != 1 || s.Disks[0].Member != "a.vmdk" || s.Disks[0].Size != 1024 {
+		t.Errorf("of itself: %+v", s.Disks)
+	}
+}
+
 func TestNames(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 62)
@@ -138,7 +184,7 @@ func TestNames(t *testing.T) {
 		n    int
 		want []string
 	}{
-		{"web", 1, []string{"web"}}, {"web", 2, []string{"web-1", "web-2"}}, {long, 1, []string{long}}, {long, 2, nil}, {"Web", 2, nil},
+		{"web", 1, []string{"web"}}, {"web", 2, []string{"web-1", "web-2"}}, {long, 1, []string{long}}, {long, 2, nil}, {"Web", 2, nil}, {"web", 0, nil}, {"web", -1, nil},
 	} {
 		got, err := Names(c.name, c.n)
 		if (err != nil) != (c.want == nil) || err == nil && !cmp.Equal(got, c.want) {
