@@ -185,12 +185,29 @@ func converted(ctx context.Context, img *droveway.Image, d Disk, to *os.File, pr
 	if err := convert.ToQCOW2(ctx, to, disk, progress); err != nil {
 		return err
 	}
-	hash := sha256.New()
-	if _, err := io.Copy(hash, io.NewSectionReader(to, 0, 1<<62)); err != nil {
-		return fileError("read", to.Name(), err)
+	img.SHA256, err = sumOf(ctx, to)
+	return err
+}
+
+const hashBuffer = 1 << 20
+
+// sumOf reads a file for its SHA-256; Unavailable if ctx ends before.
+func sumOf(ctx context.Context, f *os.File) (string, error) {
+	hash, buf := sha256.New(), make([]byte, hashBuffer)
+	for at := int64(0); ; {
+		if err := context.Cause(ctx); err != nil {
+			return "", droveway.Errorf(droveway.Unavailable, "check what was made: %w", err)
+		}
+		n, err := f.ReadAt(buf, at)
+		hash.Write(buf[:n])
+		if err == io.EOF {
+			return hex.EncodeToString(hash.Sum(nil)), nil
+		}
+		if err != nil {
+			return "", fileError("read", f.Name(), err)
+		}
+		at += int64(n)
 	}
-	img.SHA256 = hex.EncodeToString(hash.Sum(nil))
-	return nil
 }
 
 // settle looks at what was made as at something foreign, and gives it its name.

@@ -342,3 +342,24 @@ func killAfter(t *testing.T, dir string, lines int) bool {
 	_ = cmd.Wait() // it was killed
 	return line == "imported"
 }
+
+// TestSumStops ends in the midst of a checksum.
+func TestSumStops(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a")
+	if err := os.WriteFile(path, bytes.Repeat(disk(), 3), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got, err := sumOf(t.Context(), f); err != nil || got != sum(bytes.Repeat(disk(), 3)) {
+		t.Errorf("%s, %v", got, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = sumOf(ctx, f)
+	wantError(t, err, droveway.Unavailable, "check what was made")
+}

@@ -23,10 +23,10 @@ func ToQCOW2(ctx context.Context, to *os.File, disk *format.Image, progress func
 	w := newWriter(to, disk.Size)
 	buf := make([]byte, step)
 	for at := int64(0); at < disk.Size; {
-		if err := context.Cause(ctx); err != nil {
-			return droveway.Errorf(droveway.Unavailable, "convert the disk: %w", err)
+		if err := stopped(ctx); err != nil {
+			return err
 		}
-		n, err := skip(disk, at)
+		n, err := skip(ctx, disk, at)
 		if err != nil {
 			return err
 		}
@@ -50,10 +50,21 @@ func ToQCOW2(ctx context.Context, to *os.File, disk *format.Image, progress func
 	return volume.NoRoom(to.Sync(), to.Name(), 1)
 }
 
-// skip tells how many whole steps from at on are known to be zero, in bytes.
-func skip(disk *format.Image, at int64) (int64, error) {
+func stopped(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return droveway.Errorf(droveway.Unavailable, "convert the disk: %w", err)
+	}
+	return nil
+}
+
+// skip tells how many whole steps from at on are known to be zero, in bytes. A
+// hostile disk may have holes of a sector each over terabytes.
+func skip(ctx context.Context, disk *format.Image, at int64) (int64, error) {
 	var n int64
 	for n < disk.Size-at {
+		if err := stopped(ctx); err != nil {
+			return 0, err
+		}
 		hole, err := disk.Hole(at + n)
 		if err != nil {
 			return 0, err

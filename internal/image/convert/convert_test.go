@@ -139,6 +139,35 @@ func TestStops(t *testing.T) {
 	}
 }
 
+// ending is a context that ends once it has been asked so many times.
+type ending struct {
+	context.Context
+	left int
+}
+
+func (e *ending) Err() error {
+	if e.left--; e.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestStopsInHoles ends among holes, which go on for as long as a disk likes.
+func TestStopsInHoles(t *testing.T) {
+	t.Parallel()
+	src := filepath.Join(t.TempDir(), "empty.vmdk")
+	tool(t, "create", "-q", "-f", "vmdk", src, "1G")
+	disk, err := format.Open(src)
+	must(t, err)
+	defer disk.Close()
+	f, err := os.Create(filepath.Join(t.TempDir(), "made"))
+	must(t, err)
+	defer f.Close()
+	if err := ToQCOW2(&ending{context.Background(), 10}, f, disk, nil); !droveway.Is(err, droveway.Unavailable) {
+		t.Errorf("%v, want unavailable", err)
+	}
+}
+
 // TestShortEnd writes a short last cluster after a longer one.
 func TestShortEnd(t *testing.T) {
 	t.Parallel()

@@ -16,6 +16,7 @@ const (
 	tarMagicAt = 257
 	tarBlock   = 512
 	maxMembers = 1000
+	maxHeaders = 4 << 20 // bytes of all headers, with what they say of long names
 	maxText    = 4 << 20 // of an OVF or a manifest; real ones have kilobytes
 )
 
@@ -63,10 +64,26 @@ func Read(r io.ReaderAt, size int64) (*Archive, error) {
 	return nil, droveway.Errorf(droveway.Invalid, "a tar archive without OVF and disk: unpack it and give the image")
 }
 
+// headers reads so much of an archive and no more: members are skipped, and headers
+// without end are never believed.
+type headers struct {
+	*io.SectionReader
+	left int
+}
+
+func (h *headers) Read(p []byte) (int, error) {
+	if h.left <= 0 {
+		return 0, droveway.Errorf(droveway.Invalid, "more than %d bytes of headers", maxHeaders)
+	}
+	n, err := h.SectionReader.Read(p[:min(len(p), h.left)])
+	h.left -= n
+	return n, err
+}
+
 func (a *Archive) list(size int64) error {
-	sr := block.Section(a.r, 0, size)
+	sr := &headers{block.Section(a.r, 0, size), maxHeaders}
 	t := tar.NewReader(sr)
-	for len(a.Members) < maxMembers {
+	for range maxMembers {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
 			return nil

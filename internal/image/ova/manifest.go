@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"hash"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/droveway/droveway"
@@ -48,6 +49,9 @@ func parseManifest(text []byte) ([]sum, error) {
 		}
 		if len(all) == maxMembers {
 			return nil, droveway.Errorf(droveway.Invalid, "ova: the manifest has more than %d lines", maxMembers)
+		}
+		if slices.ContainsFunc(all, func(s sum) bool { return s.member == m[2] }) { // each would be read once more
+			return nil, droveway.Errorf(droveway.Invalid, "ova: the manifest names %q twice", m[2])
 		}
 		want, err := hex.DecodeString(m[3])
 		if err != nil || len(want) != newHash(m[1]).Size() {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -166,6 +167,8 @@ func TestRefused(t *testing.T) {
 		"odd unit":        {with("byte * 2^30", "fortnight"), droveway.Invalid, "not known"},
 		"manifest text":   {pack(t, "a.vmdk", "x", "x.mf", "hello"), droveway.Invalid, "no checksum"},
 		"manifest short":  {pack(t, "a.vmdk", "x", "x.mf", "SHA256(a.vmdk)= 00"), droveway.Invalid, "wrong length"},
+		"manifest twice":  {pack(t, "a.vmdk", "x", "x.mf", manifest("a.vmdk", "x", "a.vmdk", "x")), droveway.Invalid, "twice"},
+		"many folders":    {folders(t, maxMembers+1), droveway.Invalid, "more than 1000 members"},
 		"manifest names":  {pack(t, "a.vmdk", "x", "x.mf", manifest("../shadow", "")), droveway.Invalid, "not in the archive"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -175,6 +178,51 @@ func TestRefused(t *testing.T) {
 				t.Errorf("error %v of kind %q, want %q that says %q", err, droveway.KindOf(err), c.kind, c.says)
 			}
 		})
+	}
+}
+
+// folders is an archive of nothing else.
+func folders(t *testing.T, n int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := range n {
+		must(t, w.WriteHeader(&tar.Header{Name: fmt.Sprint("f", i, "/"), Typeflag: tar.TypeDir, Mode: 0o755}))
+	}
+	must(t, w.Close())
+	return b.Bytes()
+}
+
+// repeated is the same bytes again and again.
+type repeated []byte
+
+func (r repeated) ReadAt(p []byte, off int64) (int, error) {
+	for i := range p {
+		p[i] = r[(off+int64(i))%int64(len(r))]
+	}
+	return len(p), nil
+}
+
+// TestEndlessHeaders has an archive of headers that announce a header each, which a
+// server can make up for ever. SYSTEMS 5.10.
+func TestEndlessHeaders(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	must(t, w.WriteHeader(&tar.Header{Name: "a.vmdk", Typeflag: tar.TypeReg, Format: tar.FormatPAX, PAXRecords: map[string]string{"comment": "x"}}))
+	announcement := b.Bytes()[:2*tarBlock] // the header of the member comes after it
+	done := make(chan error, 1)
+	go func() {
+		_, err := Read(repeated(announcement), 64<<40)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if !droveway.Is(err, droveway.Invalid) || !strings.Contains(err.Error(), "bytes of headers") {
+			t.Errorf("%v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it reads on")
 	}
 }
 
