@@ -49,7 +49,7 @@ type Intake struct {
 // New makes an Intake; it starts nothing.
 func New(cfg Config) (*Intake, error) {
 	if cfg.HTTP == nil {
-		cfg.HTTP = source.NewClient(http.DefaultTransport)
+		cfg.HTTP = source.NewClient(http.DefaultTransport.(*http.Transport).Clone())
 	}
 	if cfg.Patience == 0 {
 		cfg.Patience = patience

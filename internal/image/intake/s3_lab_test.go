@@ -91,7 +91,8 @@ func TestS3(t *testing.T) {
 		return s.Link(t.Context())
 	}
 	w := newWorld(t, startStore(t))
-	w.cfg.HTTP = source.NewClient(&cutting{RoundTripper: web, after: 200 << 10})
+	w.cfg.HTTP = source.NewClient(web)
+	w.cfg.HTTP.Transport = &cutting{RoundTripper: w.cfg.HTTP.Transport, after: 200 << 10}
 	signed, err := link("s3://images/exports/one disk.vmdk")
 	must(t, err)
 	r := Request{Name: "a", Link: signed, Shown: "s3://images/exports/one disk.vmdk", SHA256: sum(file)}

@@ -36,9 +36,10 @@ type Remote struct {
 const maxRedirects = 10
 
 // NewClient makes a client that follows redirects, but never to where a secret
-// would travel in the clear.
-func NewClient(transport http.RoundTripper) *http.Client {
-	return &http.Client{Transport: transport, CheckRedirect: func(to *http.Request, via []*http.Request) error {
+// would travel in the clear, nor from a wider network into a narrower one.
+func NewClient(transport *http.Transport) *http.Client {
+	return &http.Client{Transport: newScoped(transport), CheckRedirect: func(to *http.Request, via []*http.Request) error {
+		to.Header.Del("Referer") // it has the query, which may be a signature
 		switch {
 		case len(via) >= maxRedirects:
 			return droveway.Errorf(droveway.Invalid, "more than %d redirects", maxRedirects)
@@ -72,6 +73,10 @@ func Shown(link string) string {
 // Errors: NotFound, Permission, Invalid for another refusal and for sizes that no
 // disk has, Unavailable if it may be worth another attempt.
 func Open(ctx context.Context, client *http.Client, link string) (*Remote, error) {
+	return open(ctx, client, link, silence)
+}
+
+func open(ctx context.Context, client *http.Client, link string, silence time.Duration) (*Remote, error) {
 	if err := Check(link); err != nil {
 		return nil, err
 	}
@@ -81,7 +86,7 @@ func Open(ctx context.Context, client *http.Client, link string) (*Remote, error
 		return nil, err
 	}
 	defer resp.Body.Close()
-	r.Size, r.Tag, r.Ranges = resp.ContentLength, validator(resp.Header), false
+	r.Size, r.Tag, r.Ranges = resp.ContentLength, strong(resp.Header), false
 	if resp.StatusCode == http.StatusPartialContent {
 		part, err := parseRange(resp.Header.Get("Content-Range"))
 		if err != nil {
@@ -95,7 +100,8 @@ func Open(ctx context.Context, client *http.Client, link string) (*Remote, error
 	return r, nil
 }
 
-// get asks for the bytes from first to last, or to the end if last is negative.
+// get asks for the bytes from first to last, or to the end if last is negative. It
+// fails if the server says nothing for long, and so does reading the body.
 func (r *Remote) get(ctx context.Context, first, last int64) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.link, nil)
 	if err != nil {
@@ -110,10 +116,14 @@ func (r *Remote) get(ctx context.Context, first, last int64) (*http.Response, er
 	if r.Tag != "" {
 		req.Header.Set("If-Range", r.Tag)
 	}
-	resp, err := r.client.Do(req)
+	w := watch(withTrail(ctx), r.silence)
+	resp, err := r.client.Do(req.WithContext(w.ctx))
 	if err != nil {
-		return nil, droveway.Errorf(sendKind(err), "fetch %s: %w", Shown(r.link), withoutLink(err))
+		err = w.why(withoutLink(err))
+		w.stop()
+		return nil, droveway.Errorf(sendKind(err), "fetch %s: %w", Shown(r.link), err)
 	}
+	resp.Body = w.body(resp.Body)
 	if err := refusal(resp, r.link); err != nil {
 		_ = resp.Body.Close()
 		return nil, err
@@ -152,6 +162,25 @@ func refusal(resp *http.Response, link string) error {
 		return droveway.Errorf(droveway.Invalid, "%s is empty, or shorter than it was: give a disk image", Shown(link))
 	}
 	return droveway.Errorf(kind, "%s: the server answers %s", Shown(link), resp.Status)
+}
+
+// sure is by how much a date must be older than the answer that gives it.
+const sure = time.Minute
+
+// strong gives a validator with which parts can be put together: a strong tag, or a
+// date that is clearly older than the answer. Within the second of its date a file
+// can change again, RFC 9110, section 8.8.2.2.
+func strong(h http.Header) string {
+	v := validator(h)
+	if strings.HasPrefix(v, `"`) {
+		return v
+	}
+	modified, err := http.ParseTime(v)
+	now, again := http.ParseTime(h.Get("Date"))
+	if err != nil || again != nil || now.Sub(modified) < sure {
+		return ""
+	}
+	return v
 }
 
 // validator gives what If-Range may hold, RFC 9110, section 13.1.5: a strong tag,
@@ -193,19 +222,15 @@ func (r *Remote) CanGoOn() bool { return r.Ranges && r.Tag != "" }
 // From reads the file from a place on. ErrChanged says that its contents are not
 // those of the Tag any more. The caller closes it.
 func (r *Remote) From(ctx context.Context, off int64) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
 	resp, err := r.get(ctx, off, -1)
-	if err == nil {
-		err = r.checkPart(resp, off)
-		if err != nil {
-			_ = resp.Body.Close()
-		}
-	}
 	if err != nil {
-		cancel(nil)
 		return nil, err
 	}
-	return watch(ctx, cancel, resp.Body, r.silence), nil
+	if err := r.checkPart(resp, off); err != nil {
+		_ = resp.Body.Close()
+		return nil, err
+	}
+	return resp.Body, nil
 }
 
 // checkPart checks that an answer is the part from off on.
@@ -228,7 +253,8 @@ func (r *Remote) checkPart(resp *http.Response, off int64) error {
 	return nil
 }
 
-// ReadAt reads a part, to look into a file without fetching it.
+// ReadAt reads a part, to look into a file without fetching it. It has as long for
+// the part as a server may be silent.
 func (r *Remote) ReadAt(p []byte, off int64) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -236,7 +262,9 @@ func (r *Remote) ReadAt(p []byte, off int64) (int, error) {
 	if r.Size >= 0 && off >= r.Size {
 		return 0, io.EOF
 	}
-	resp, err := r.get(r.ctx, off, off+int64(len(p))-1)
+	ctx, cancel := context.WithTimeoutCause(r.ctx, r.silence, droveway.Errorf(droveway.Unavailable, "the server has not sent %d bytes within %s", len(p), r.silence))
+	defer cancel()
+	resp, err := r.get(ctx, off, off+int64(len(p))-1)
 	if err != nil {
 		return 0, err
 	}
@@ -245,8 +273,11 @@ func (r *Remote) ReadAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	n, err := io.ReadFull(resp.Body, p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		err = io.EOF
+	case err != nil && err != io.EOF:
+		err = droveway.Errorf(sendKind(err), "fetch %s: %w", Shown(r.link), err)
 	}
 	return n, err
 }

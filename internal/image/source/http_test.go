@@ -151,7 +151,7 @@ func TestRefused(t *testing.T) {
 		})
 	}
 	t.Run("to the clear", func(t *testing.T) {
-		c := NewClient(secure.Client().Transport)
+		c := NewClient(secure.Client().Transport.(*http.Transport))
 		if _, err := Open(t.Context(), c, secure.URL); !droveway.Is(err, droveway.Invalid) || !strings.Contains(err.Error(), "from https to http") {
 			t.Errorf("%v", err)
 		}
@@ -189,6 +189,82 @@ func TestSilence(t *testing.T) {
 	got, err := io.ReadAll(body)
 	if string(got) != "some" || !droveway.Is(err, droveway.Unavailable) || !strings.Contains(err.Error(), "nothing for") {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestSilentServer has servers that never answer, and that answer a byte at a time.
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	stop := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Range") != "bytes=0-0" {
+			w.Header().Set("Content-Range", "bytes 0-999/1000")
+			w.WriteHeader(http.StatusPartialContent)
+			for range 999 {
+				_, _ = io.WriteString(w, "x")
+				w.(http.Flusher).Flush()
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond):
+				}
+			}
+		}
+		<-stop
+	}))
+	t.Cleanup(s.Close)
+	t.Cleanup(func() { close(stop) })
+	_, err := open(t.Context(), client(t), s.URL, 50*time.Millisecond)
+	if !droveway.Is(err, droveway.Unavailable) || !strings.Contains(err.Error(), "nothing for") {
+		t.Errorf("no answer: %v", err)
+	}
+	r := &Remote{Size: 1000, link: s.URL, client: client(t), ctx: t.Context(), silence: 100 * time.Millisecond}
+	if _, err := r.ReadAt(make([]byte, 1000), 0); !droveway.Is(err, droveway.Unavailable) || !strings.Contains(err.Error(), "has not sent 1000 bytes") {
+		t.Errorf("a byte at a time: %v", err)
+	}
+}
+
+// TestSlowReader takes its time between reads, which is not the server's fault.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	s := sourcetest.New(t, file(), sourcetest.Manners{})
+	r, err := open(t.Context(), client(t), s.URL, 100*time.Millisecond)
+	must(t, err)
+	body, err := r.From(t.Context(), 0)
+	must(t, err)
+	defer body.Close()
+	for range 3 {
+		_, err := body.Read(make([]byte, 10))
+		must(t, err)
+		time.Sleep(150 * time.Millisecond)
+	}
+}
+
+// TestDates has servers that tell of their contents by a date alone: if it is of
+// just now, the file can still change within it.
+func TestDates(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, c := range map[string]struct {
+		headers []string
+		goesOn  bool
+	}{
+		"old":       {[]string{"Last-Modified", now.Add(-time.Hour).UTC().Format(http.TimeFormat)}, true},
+		"just now":  {[]string{"Last-Modified", now.Add(-time.Second).UTC().Format(http.TimeFormat)}, false},
+		"to come":   {[]string{"Last-Modified", now.Add(time.Hour).UTC().Format(http.TimeFormat)}, false},
+		"no date":   {[]string{"Last-Modified", "yesterday"}, false},
+		"weak tag":  {[]string{"ETag", `W/"x"`}, false},
+		"both":      {[]string{"ETag", `"x"`, "Last-Modified", now.UTC().Format(http.TimeFormat)}, true},
+		"old, weak": {[]string{"ETag", `W/"x"`, "Last-Modified", now.Add(-time.Hour).UTC().Format(http.TimeFormat)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := Open(t.Context(), client(t), liar(t, 206, append(c.headers, "Content-Range", "bytes 0-0/1000")...))
+			must(t, err)
+			if r.CanGoOn() != c.goesOn {
+				t.Errorf("it can go on: %t, by %q", r.CanGoOn(), r.Tag)
+			}
+		})
 	}
 }
 
