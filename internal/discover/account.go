@@ -1,6 +1,9 @@
 package discover
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+)
 
 type flowKey struct {
 	service  Service
@@ -8,14 +11,20 @@ type flowKey struct {
 	dialled  netip.AddrPort
 }
 
+func (k flowKey) compare(o flowKey) int {
+	return cmp.Or(k.dialled.Compare(o.dialled), cmp.Compare(k.protocol, o.protocol), k.service.Compare(o.service))
+}
+
 // flow is what a service of a host dials.
 type flow struct {
 	flowKey
 	account
-	host   *host
-	pid    int
-	source netip.Addr
-	timing []span // of connections without any match
+	host      *host
+	pid       int
+	source    netip.Addr
+	timing    []span     // of connections without any match
+	hearings  []*hearing // of its patterns, oldest first
+	confirmed bool       // by two of them
 }
 
 type streamKey struct {

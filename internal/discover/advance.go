@@ -2,6 +2,7 @@ package discover
 
 import (
 	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -32,7 +33,7 @@ func (j *Joiner) expire() {
 		j.forgetPending(h, window)
 		h.open.expire(silent, nil)
 	}
-	j.hearings.expire(j.now-int64(24*time.Hour), nil)
+	j.members.expire(j.now-int64(24*time.Hour), nil)
 	j.wires.expire(j.now - int64(j.limits.Grace))
 	j.ear.drop(window, j.streams)
 }
@@ -88,13 +89,13 @@ type Flow struct {
 	Last     time.Time
 }
 
-// Flows gives all flows: those that nothing good explains are what patterns are
-// for.
+// Flows gives all flows, always in the same order: those that nothing good
+// explains are what patterns are for.
 func (j *Joiner) Flows() iter.Seq[Flow] {
 	return func(yield func(Flow) bool) {
 		for _, h := range j.byID {
-			for _, f := range h.flows {
-				if !yield(f.public()) {
+			for _, k := range slices.SortedFunc(maps.Keys(h.flows), flowKey.compare) {
+				if !yield(h.flows[k].public()) {
 					return
 				}
 			}

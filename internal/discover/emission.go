@@ -1,7 +1,9 @@
 package discover
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/droveway/droveway/internal/discover/pattern"
@@ -79,18 +81,29 @@ func (j *Joiner) emission(h *host, e *Emission) {
 
 // judgePatterns looks for the patterns that are due.
 func (j *Joiner) judgePatterns() {
-	for id, p := range j.patterns {
-		switch {
-		case p.next != 0 && p.next <= j.now:
-			if o, done := j.judgePattern(p); done {
-				j.outcomes = append(j.outcomes, o)
-				delete(j.patterns, id)
-			}
-		case p.next == 0 && p.expires < j.now:
-			j.outcomes = append(j.outcomes, Outcome{Pattern: id})
-			delete(j.patterns, id)
+	for _, p := range j.duePatterns() {
+		o, done := Outcome{Pattern: p.id}, true
+		if p.next != 0 {
+			o, done = j.judgePattern(p)
+		}
+		if done {
+			j.outcomes = append(j.outcomes, o)
+			delete(j.patterns, p.id)
 		}
 	}
+}
+
+// duePatterns gives the patterns of which enough is sent, or nothing more will
+// be. What one shows of the clocks helps the next, so their order is always the
+// same.
+func (j *Joiner) duePatterns() (due []*emitted) {
+	for _, p := range j.patterns {
+		if p.next != 0 && p.next <= j.now || p.next == 0 && p.expires < j.now {
+			due = append(due, p)
+		}
+	}
+	slices.SortFunc(due, func(a, b *emitted) int { return cmp.Compare(a.id, b.id) })
+	return due
 }
 
 // judgePattern looks for a pattern. Clocks get better with every match, so what
@@ -129,64 +142,6 @@ func (j *Joiner) hits(p *emitted, l *lead, width time.Duration) (hits []pattern.
 		})
 	}
 	return hits
-}
-
-func (j *Joiner) heardPattern(p *emitted, m pattern.Match, l *lead) Outcome {
-	o := Outcome{Pattern: p.id, Matched: true}
-	for _, v := range m.Members {
-		s := j.streams[v.Member]
-		o.Servers = append(o.Servers, Served{s.host.name, s.port})
-		h := hearing{p.flow, s, v.Count, float64(m.Count) / pattern.Length}
-		if v.Count >= certainVotes {
-			l.learn(s.host.index, int64(m.Offset))
-			j.heard(h)
-			continue
-		}
-		for _, h := range j.corroborated(h) {
-			j.heard(h)
-		}
-	}
-	return o
-}
-
-func (j *Joiner) heard(h hearing) {
-	h.stream.matched += h.votes
-	j.saw(j.relate(h.flow, h.stream), Pattern, 1, h.score, j.now)
-}
-
-// hearing is that a stream heard a part of a pattern.
-type hearing struct {
-	flow   *flow
-	stream *stream
-	votes  int
-	score  float64
-}
-
-// Two connections can be chance among so many servers. A member of a pool that
-// heard no more has to hear of the same destination twice, from whomever.
-const (
-	certainVotes = 3
-	keptHearings = 65536
-)
-
-type memberKey struct {
-	dialled netip.AddrPort
-	served  Served
-}
-
-// corroborated gives the hearings that are certain now.
-func (j *Joiner) corroborated(h hearing) []hearing {
-	k := memberKey{h.flow.dialled, Served{h.stream.host.name, h.stream.port}}
-	first, known := j.hearings.get(k)
-	j.hearings.put(k, hearing{}, j.now, nil)
-	switch {
-	case !known:
-		j.hearings.put(k, h, j.now, nil)
-		return nil
-	case first.flow == nil:
-		return []hearing{h}
-	}
-	return []hearing{first, h}
 }
 
 // Outcomes gives what became of patterns since the last call.

@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"cmp"
 	"net/netip"
 	"path"
 	"strings"
@@ -44,6 +45,11 @@ type Service struct {
 	Unit       string `json:"unit,omitempty"`
 	Container  string `json:"container,omitempty"`
 	Executable string `json:"executable,omitempty"`
+}
+
+// Compare orders services.
+func (s Service) Compare(o Service) int {
+	return cmp.Or(cmp.Compare(s.Unit, o.Unit), cmp.Compare(s.Container, o.Container), cmp.Compare(s.Executable, o.Executable))
 }
 
 // Name is short, for people.

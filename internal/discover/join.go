@@ -29,7 +29,7 @@ type Joiner struct {
 	ear       ear
 	leads     lead
 	patterns  map[string]*emitted
-	hearings  *recent[memberKey, hearing]
+	members   *recent[memberKey, *member]
 	timings   []timingDue
 
 	reviews  []review
@@ -56,7 +56,7 @@ func New(l Limits) *Joiner {
 		relations: map[relationKey]*relation{},
 		ear:       ear{slabs: map[int64]*slab{}},
 		patterns:  map[string]*emitted{},
-		hearings:  newRecent[memberKey, hearing](keptHearings),
+		members:   newRecent[memberKey, *member](keptMembers),
 	}
 }
 

@@ -5,6 +5,7 @@
 package allot
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -58,6 +59,14 @@ type key struct {
 
 func (c Candidate) key() key { return key{c.Host, c.Service, c.Destination} }
 
+func (k key) compare(o key) int {
+	return cmp.Or(
+		cmp.Compare(k.host, o.host),
+		k.service.Compare(o.service),
+		k.destination.Compare(o.destination),
+	)
+}
+
 // relation is a candidate with what became of it.
 type relation struct {
 	Candidate
@@ -91,6 +100,7 @@ type Allotter struct {
 	random    func() uint32
 	relations map[key]*relation
 	endpoints map[netip.AddrPort]*endpoint
+	turns     []*endpoint // the same, oldest first
 	live      map[uint32]*relation
 	retired   map[uint32]time.Time // numbers that late reports may still name
 	busy      map[string]int       // patterns by host
@@ -174,7 +184,7 @@ func (a *Allotter) Next(now time.Time, offset func(host string) (time.Duration, 
 		return nil
 	}
 	var orders []Order
-	for _, e := range a.endpoints {
+	for _, e := range a.turns {
 		orders = append(orders, a.nextOf(e, now, offset)...)
 	}
 	return orders

@@ -10,6 +10,7 @@ import (
 // Where private addresses overlap, different servers share a budget: less load
 // than allowed, never more.
 type endpoint struct {
+	at        netip.AddrPort
 	queue     []*relation
 	opens     []time.Time    // sorted, of the last and the coming seconds
 	active    map[string]int // patterns by host
@@ -28,8 +29,9 @@ const (
 func (a *Allotter) endpoint(at netip.AddrPort) *endpoint {
 	e := a.endpoints[at]
 	if e == nil {
-		e = &endpoint{active: map[string]int{}}
+		e = &endpoint{at: at, active: map[string]int{}}
 		a.endpoints[at] = e
+		a.turns = append(a.turns, e)
 	}
 	return e
 }

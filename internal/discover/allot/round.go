@@ -1,6 +1,7 @@
 package allot
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -50,7 +51,8 @@ func (a *Allotter) dead(r *relation, why string, now time.Time) []Cancel {
 // stop ends the live patterns for which there is a reason.
 func (a *Allotter) stop(now time.Time, reason func(*relation) string) []Cancel {
 	var cancels []Cancel
-	for id, r := range a.live {
+	for _, id := range slices.Sorted(maps.Keys(a.live)) {
+		r := a.live[id]
 		why := reason(r)
 		if why == "" {
 			continue
@@ -125,33 +127,54 @@ func agree(a, b []discover.Served) bool {
 // Advance lets time pass: it has second rounds, ends what nobody answered, and
 // forgets what nobody contacts.
 func (a *Allotter) Advance(now time.Time) {
-	for k, r := range a.relations {
-		live := a.live[r.pattern] == r
-		switch {
-		case live && now.Sub(r.ends) > answer:
-			a.note(now, Unheard, r, "no report came")
-			a.end(r, now)
-			a.again(r, false, now)
-		case live:
-		case now.Sub(r.seen) > Forget:
-			delete(a.relations, k)
-		case r.state == Matched:
-			a.enter(r, Waiting, now)
-		case r.state == Stale:
-			r.rounds, r.heard = 0, nil
-			a.enter(r, Waiting, now)
-		case r.state != Waiting && now.Sub(r.changed) > Renew:
-			a.enter(r, Stale, now)
-		}
+	for _, r := range a.due(now) {
+		a.advance(r, now)
 	}
 	for id, at := range a.retired {
 		if now.Sub(at) > answer {
 			delete(a.retired, id)
 		}
 	}
-	for at, e := range a.endpoints {
-		if e.forget(now); len(e.queue)+len(e.opens)+len(e.active) == 0 && now.After(e.deadUntil) {
-			delete(a.endpoints, at)
+	a.turns = slices.DeleteFunc(a.turns, func(e *endpoint) bool {
+		e.forget(now)
+		over := len(e.queue)+len(e.opens)+len(e.active) == 0 && now.After(e.deadUntil)
+		if over {
+			delete(a.endpoints, e.at)
 		}
+		return over
+	})
+}
+
+// due gives the relations that time does something to, always in the same order:
+// it is that of their queues.
+func (a *Allotter) due(now time.Time) (due []*relation) {
+	for _, r := range a.relations {
+		switch live := a.live[r.pattern] == r; {
+		case live && now.Sub(r.ends) <= answer:
+		case live, now.Sub(r.seen) > Forget, r.state == Matched, r.state == Stale:
+			due = append(due, r)
+		case r.state != Waiting && now.Sub(r.changed) > Renew:
+			due = append(due, r)
+		}
+	}
+	slices.SortFunc(due, func(a, b *relation) int { return a.key().compare(b.key()) })
+	return due
+}
+
+func (a *Allotter) advance(r *relation, now time.Time) {
+	switch {
+	case a.live[r.pattern] == r:
+		a.note(now, Unheard, r, "no report came")
+		a.end(r, now)
+		a.again(r, false, now)
+	case now.Sub(r.seen) > Forget:
+		delete(a.relations, r.key())
+	case r.state == Matched:
+		a.enter(r, Waiting, now)
+	case r.state == Stale:
+		r.rounds, r.heard = 0, nil
+		a.enter(r, Waiting, now)
+	default:
+		a.enter(r, Stale, now)
 	}
 }
