@@ -12,9 +12,11 @@
 package hypervisor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/droveway/droveway"
@@ -54,21 +56,23 @@ type Handle = json.RawMessage
 
 // Spec is an instance to start.
 type Spec struct {
-	Machine   string       `json:"machine"`
-	UUID      string       `json:"uuid"` // shown to the guest; the same for all instances of a machine
-	Dir       string       `json:"dir"`  // sockets, logs; exists, belongs to the driver
-	CPUs      int          `json:"cpus"`
-	CPU       droveway.CPU `json:"cpu,omitempty"` // that the guest sees
-	MemoryMiB int64        `json:"memory_mib"`
-	Disks     []Disk       `json:"disks"`
-	NICs      []NIC        `json:"nics"`
-	Seed      string       `json:"seed,omitempty"`     // path of a cloud-init NoCloud ISO, read-only; empty: none
-	Incoming  bool         `json:"incoming,omitempty"` // waits for memory from another instance
-	Standing  bool         `json:"standing,omitempty"` // stands before its first instruction, as if Received, until TakeOver
-	TLS       *TLS         `json:"tls,omitempty"`      // for Receive, Send and Origin; nil: plain, for tests only
-	Peer      string       `json:"peer,omitempty"`     // with TLS: the only one that may send its memory; empty: any of the authority
-	Limits    Limits       `json:"limits"`
-	Extra     []string     `json:"extra,omitempty"` // driver arguments, for tests
+	Machine   string            `json:"machine"`
+	UUID      string            `json:"uuid"` // shown to the guest; the same for all instances of a machine
+	Dir       string            `json:"dir"`  // sockets, logs; exists, belongs to the driver
+	CPUs      int               `json:"cpus"`
+	CPU       droveway.CPU      `json:"cpu,omitempty"` // that the guest sees
+	MemoryMiB int64             `json:"memory_mib"`
+	Firmware  droveway.Firmware `json:"firmware,omitempty"`
+	Vars      string            `json:"vars,omitempty"` // of UEFI: path of the file with its variables, made if it is missing; empty: in Dir
+	Disks     []Disk            `json:"disks"`
+	NICs      []NIC             `json:"nics"`
+	Seed      string            `json:"seed,omitempty"`     // path of a cloud-init NoCloud ISO, read-only; empty: none
+	Incoming  bool              `json:"incoming,omitempty"` // waits for memory from another instance
+	Standing  bool              `json:"standing,omitempty"` // stands before its first instruction, as if Received, until TakeOver
+	TLS       *TLS              `json:"tls,omitempty"`      // for Receive, Send and Origin; nil: plain, for tests only
+	Peer      string            `json:"peer,omitempty"`     // with TLS: the only one that may send its memory; empty: any of the authority
+	Limits    Limits            `json:"limits"`
+	Extra     []string          `json:"extra,omitempty"` // driver arguments, for tests
 }
 
 // Waits reports whether the guest stands until TakeOver, and the instance opens
@@ -94,6 +98,23 @@ type NIC struct {
 	ID  string   `json:"id"` // unique in the instance, as "net0"
 	MAC string   `json:"mac"`
 	TAP *os.File `json:"-"`
+	// Alone gives the card, instead of a tap device, a network on which there is
+	// nobody but a DHCP server, and which leads nowhere. What passes there is kept in
+	// the file Captured of the instance's Dir. Such an instance cannot move.
+	Alone bool `json:"alone,omitempty"`
+}
+
+// Captured is the name of the file, in the format of pcap, with what passed through a
+// card that is Alone.
+func Captured(nic string) string { return nic + ".pcap" }
+
+// Lacks reports as Unsupported that instances cannot have that firmware here.
+func Lacks(have Capabilities, f droveway.Firmware) error {
+	need := f.Requires()
+	if err := f.Validate(); err != nil || need == "" || have[need] == "yes" {
+		return err
+	}
+	return droveway.Missing(need, "firmware %s: %s", f, strings.TrimPrefix(cmp.Or(have[need], "no: this hypervisor has none"), "no: "))
 }
 
 // TLS names a directory with ca-cert.pem, server-cert.pem, server-key.pem,

@@ -45,6 +45,9 @@ func valid(spec hypervisor.Spec) error {
 	if fi, err := os.Stat(spec.Dir); err != nil || !fi.IsDir() {
 		return droveway.Errorf(droveway.NotFound, "directory %s of the instance: it is not there", spec.Dir)
 	}
+	if spec.Vars != "" && !filepath.IsAbs(spec.Vars) {
+		return droveway.Errorf(droveway.Invalid, "file %q for the firmware's variables: give an absolute path", spec.Vars)
+	}
 	return validDevices(spec)
 }
 
@@ -63,7 +66,7 @@ func validDevices(spec hypervisor.Spec) error {
 		}
 	}
 	for _, n := range spec.NICs {
-		if n.TAP == nil {
+		if n.TAP == nil && !n.Alone {
 			return droveway.Errorf(droveway.Invalid, "network card %s has no tap device", n.ID)
 		}
 	}
@@ -108,7 +111,7 @@ func placeholder(n int, d hypervisor.Disk) object {
 func arguments(p *platform, spec hypervisor.Spec, ramKiB int64) []string {
 	a := []string{
 		"-name", "guest=" + spec.Machine + ",debug-threads=on",
-		"-machine", machineType + ",accel=" + p.accel + ",graphics=off",
+		"-machine", machineType + ",accel=" + p.accel + ",graphics=off" + flashes(spec.Firmware),
 		"-cpu", p.cpuArgument(spec.CPU), "-smp", strconv.Itoa(spec.CPUs), "-m", fmt.Sprintf("%dk", ramKiB),
 		"-nodefaults", "-no-user-config", "-display", "none", "-vga", "none",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
@@ -124,6 +127,7 @@ func arguments(p *platform, spec hypervisor.Spec, ramKiB int64) []string {
 	if spec.Incoming {
 		a = append(a, "-incoming", "defer")
 	}
+	a = append(a, p.uefi.arguments(spec)...)
 	a = append(a, diskArguments(spec)...)
 	a = append(a, seedArguments(spec.Seed)...)
 	a = append(a, cardArguments(spec.NICs)...)
@@ -172,9 +176,16 @@ func seedArguments(path string) []string {
 
 func cardArguments(nics []hypervisor.NIC) []string {
 	var a []string
+	fd := nextFD
 	for n, c := range nics {
 		id := fmt.Sprintf("nic%d", n)
-		a = append(a, "-netdev", fmt.Sprintf("tap,id=%s,fd=%d", id, nextFD+n), "-device",
+		if c.Alone {
+			a = append(a, "-netdev", "user,restrict=on,id="+id, "-object", "filter-dump,id="+id+"-dump,netdev="+id+",file="+hypervisor.Captured(c.ID))
+		} else {
+			a = append(a, "-netdev", fmt.Sprintf("tap,id=%s,fd=%d", id, fd))
+			fd++
+		}
+		a = append(a, "-device",
 			device("virtio-net-pci", "card"+strconv.Itoa(n), slotNIC+n, object{"netdev": id, "mac": c.MAC, "romfile": ""}))
 	}
 	return a

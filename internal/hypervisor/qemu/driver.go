@@ -39,6 +39,7 @@ type Config struct {
 	Accel         string   // kvm or tcg; empty: the best one that works
 	User          string   // unprivileged user to run guests as; empty: that of this process
 	HideCPU       []string // flags of the CPU that no guest gets
+	Firmware      []string // folders with descriptions of firmware; empty: those that QEMU's packages use
 	Log           *slog.Logger
 }
 
@@ -85,6 +86,9 @@ func (d *Driver) start(ctx context.Context, spec hypervisor.Spec) (*Instance, er
 		return i, err
 	}
 	if err := p.gives(spec.CPU); err != nil {
+		return nil, err
+	}
+	if err := hypervisor.Lacks(p.found, spec.Firmware); err != nil {
 		return nil, err
 	}
 	l := &launch{driver: d, platform: p, spec: spec}

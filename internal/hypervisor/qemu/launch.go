@@ -71,6 +71,17 @@ func (l *launch) prepare() error {
 		}
 		own = append(own, d.Path)
 	}
+	if l.spec.Firmware == droveway.UEFI {
+		vars := varsOf(l.spec)
+		made, err := l.platform.uefi.variables(vars)
+		if made {
+			l.made = append(l.made, vars)
+		}
+		if err != nil {
+			return err
+		}
+		own = append(own, vars)
+	}
 	if err := l.platform.user.own(own...); err != nil {
 		return err
 	}
@@ -107,7 +118,9 @@ func (l *launch) spawn() error {
 	defer socket.Close()
 	files := []*os.File{socket}
 	for _, n := range l.spec.NICs {
-		files = append(files, n.TAP)
+		if !n.Alone {
+			files = append(files, n.TAP)
+		}
 	}
 	l.proc, err = spawn(program{
 		path: l.driver.cfg.QEMU, dir: l.spec.Dir, log: l.path(logName), files: files, user: l.platform.user,

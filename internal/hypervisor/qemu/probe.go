@@ -25,6 +25,7 @@ type platform struct {
 	hidden  []string // flags that no guest gets
 	user    *account
 	groups  hierarchy
+	uefi    *flash // nil: there is none
 	found   hypervisor.Capabilities
 }
 
@@ -63,6 +64,7 @@ func (d *Driver) look(ctx context.Context) (*platform, error) {
 	if err := d.interrogate(ctx, p); err != nil {
 		return nil, err
 	}
+	d.findUEFI(ctx, p)
 	p.found["cgroup"] = p.groups.String()
 	p.found["user"] = d.cfg.User
 	p.found["storage-daemon"] = d.daemonVersion(ctx)

@@ -9,18 +9,27 @@ import (
 	"strconv"
 )
 
+const kernelOptions = "console=ttyS0 quiet panic=1 mitigations=off random.trust_cpu=on"
+
 const bootConfig = `DEFAULT guest
 PROMPT 0
 LABEL guest
   KERNEL vmlinuz
-  APPEND initrd=initrd console=ttyS0 quiet panic=1 mitigations=off random.trust_cpu=on
+  APPEND initrd=initrd ` + kernelOptions + `
 `
+
+// Debian's GRUB for UEFI, and where it looks for its configuration.
+const (
+	uefiLoader     = "/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi"
+	uefiConfigPath = "::EFI/debian/grub.cfg"
+	uefiConfig     = "linux /vmlinuz " + kernelOptions + "\ninitrd /initrd\nboot\n"
+)
 
 // bootPartition makes the FAT file system that SYSLINUX boots from, with mtools,
 // which need no mount.
-func bootPartition(ctx context.Context, k kernel, guest, work string) (string, error) {
+func bootPartition(ctx context.Context, k kernel, c Config, work string) (string, error) {
 	initrd := filepath.Join(work, "initrd")
-	if err := writeInitrd(initrd, k, guest); err != nil {
+	if err := writeInitrd(initrd, k, c.Guest); err != nil {
 		return "", fmt.Errorf("initramfs of the tiny image: %w", err)
 	}
 	config := filepath.Join(work, "syslinux.cfg")
@@ -36,6 +45,17 @@ func bootPartition(ctx context.Context, k kernel, guest, work string) (string, e
 		{"mcopy", "-i", fat, initrd, "::initrd"},
 		{"mcopy", "-i", fat, config, "::syslinux.cfg"},
 		{"syslinux", "--install", fat},
+	}
+	if c.UEFI {
+		grub := filepath.Join(work, "grub.cfg")
+		if err := os.WriteFile(grub, []byte(uefiConfig), 0o644); err != nil {
+			return "", fmt.Errorf("boot configuration of the tiny image: %w", err)
+		}
+		commands = append(commands, [][]string{
+			{"mmd", "-i", fat, "::EFI", "::EFI/BOOT", "::EFI/debian"},
+			{"mcopy", "-i", fat, uefiLoader, "::EFI/BOOT/BOOTX64.EFI"},
+			{"mcopy", "-i", fat, grub, uefiConfigPath},
+		}...)
 	}
 	for _, c := range commands {
 		cmd := exec.CommandContext(ctx, c[0], c[1:]...)

@@ -34,20 +34,22 @@ const recordOffset = (bootStartMiB + bootMiB) << 20
 const (
 	table     = 446
 	tableSize = 16 // of an entry
+	tableKind = 4  // in an entry
 )
 
 const (
 	bootCodePath = "/usr/lib/syslinux/mbr/mbr.bin"
 	typeFAT      = 0x0e // FAT16 with linear addresses
 	typeData     = 0xda // no file system
+	typeESP      = 0xef // what UEFI boots from
 )
 
-func writeDisk(path, boot string, sizeMiB int64, filled bool) error {
+func writeDisk(path, boot string, c Config) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("make tiny image: %w", err)
 	}
-	err = writeParts(f, boot, sizeMiB<<20, filled)
+	err = writeParts(f, boot, c)
 	if err == nil {
 		// A benchmark must not run while the kernel still writes this out.
 		err = f.Sync()
@@ -58,13 +60,17 @@ func writeDisk(path, boot string, sizeMiB int64, filled bool) error {
 	return nil
 }
 
-func writeParts(f *os.File, boot string, size int64, filled bool) error {
+func writeParts(f *os.File, boot string, c Config) error {
+	size := c.SizeMiB << 20
 	if err := f.Truncate(size); err != nil {
 		return err
 	}
 	first, err := bootSector(size)
 	if err != nil {
 		return err
+	}
+	if c.UEFI {
+		first[table+tableKind] = typeESP
 	}
 	if _, err := f.WriteAt(first, 0); err != nil {
 		return err
@@ -73,7 +79,7 @@ func writeParts(f *os.File, boot string, size int64, filled bool) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(fat, bootStartMiB<<20); err != nil || !filled {
+	if _, err := f.WriteAt(fat, bootStartMiB<<20); err != nil || !c.Filled {
 		return err
 	}
 	w := bufio.NewWriterSize(io.NewOffsetWriter(f, recordOffset), 1<<20)

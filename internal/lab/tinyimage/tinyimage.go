@@ -27,6 +27,7 @@ type Config struct {
 	Kernel  string // directory with boot/ and lib/modules/ of a Debian kernel package; empty: where scripts/setup unpacks it
 	Guest   string // the guest program, a static binary; empty: built from this module
 	SizeMiB int64  // of the disk; at least MinSizeMiB
+	UEFI    bool   // boots by UEFI, too
 	Filled  bool   // every byte after the boot partition is random; otherwise they are holes
 }
 
@@ -72,12 +73,12 @@ func build(ctx context.Context, c Config, work string) (string, error) {
 	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return path, err
 	}
-	boot, err := bootPartition(ctx, k, c.Guest, work)
+	boot, err := bootPartition(ctx, k, c, work)
 	if err != nil {
 		return "", err
 	}
 	disk := filepath.Join(work, "disk")
-	if err := writeDisk(disk, boot, c.SizeMiB, c.Filled); err != nil {
+	if err := writeDisk(disk, boot, c); err != nil {
 		return "", err
 	}
 	return path, c.replace(disk, path)
@@ -87,6 +88,9 @@ func (c Config) name() string {
 	contents := "sparse"
 	if c.Filled {
 		contents = "filled"
+	}
+	if c.UEFI {
+		contents += "-uefi"
 	}
 	return fmt.Sprintf("tiny-%d-%s", c.SizeMiB, contents)
 }
