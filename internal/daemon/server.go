@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,7 @@ type server struct {
 	conn      *bus.Conn
 	fleet     *fleet.Fleet
 	relations *service.Service
+	leases    *lease.Leases
 }
 
 // Server runs the server until ctx ends or a part of it fails. Only one server
@@ -112,12 +114,17 @@ func newServer(cfg ServerConfig) (s *server, err error) {
 const busTime = time.Minute
 
 // run connects the parts and runs those that have something to run.
-func (s *server) run(g *group) error {
+func (s *server) run(g *group) (err error) {
 	defer g.cancel()
 	api, jobs, machines, err := s.wire(g.ctx)
 	if err != nil {
 		return ended(g, err)
 	}
+	resign, err := s.beSole(g)
+	if err != nil {
+		return ended(g, err)
+	}
+	defer func() { err = cmp.Or(resign(), err) }()
 	if err := api.Recover(g.ctx); err != nil {
 		return ended(g, fmt.Errorf("recover the images: %w", err))
 	}
@@ -165,14 +172,14 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 	if s.relations, err = service.New(service.Config{Conn: s.conn, Fleet: s.fleet, Log: s.cfg.Log}); err != nil {
 		return nil, nil, nil, err
 	}
-	leases := lease.New(s.fleet.Stores.Leases, s.conn.JS)
+	s.leases = lease.New(s.fleet.Stores.Leases, s.conn.JS)
 	hosts := host.NewClient(s.conn)
 	jobs := job.NewManager(job.ManagerConfig{
-		Jobs: s.fleet.Stores.Jobs, Leases: leases, Owner: "server", Publish: s.conn.Publish, Log: s.cfg.Log, Metrics: s.metrics,
+		Jobs: s.fleet.Stores.Jobs, Leases: s.leases, Owner: "server", Publish: s.conn.Publish, Log: s.cfg.Log, Metrics: s.metrics,
 		Sole: s.cfg.NATS == "", // nobody else has the bus that lives in this process
 	})
 	machines := machine.New(machine.Config{
-		Fleet: s.fleet, Hosts: hosts, Conn: s.conn, Jobs: jobs, Leases: leases, Log: s.cfg.Log, Metrics: s.metrics,
+		Fleet: s.fleet, Hosts: hosts, Conn: s.conn, Jobs: jobs, Leases: s.leases, Log: s.cfg.Log, Metrics: s.metrics,
 	})
 	moves := migrate.New(migrate.Config{Fleet: s.fleet, Hosts: hosts, Jobs: jobs, Events: s.conn, Log: s.cfg.Log})
 	imports, err := intake.New(intake.Config{Fleet: s.fleet, Library: s.images, Jobs: jobs, Events: s.conn, Log: s.cfg.Log})

@@ -41,7 +41,8 @@ type Controller struct {
 	grace   time.Duration // startGrace; tests have less of it
 
 	// entering is held while a machine is given addresses or a host, which
-	// depend on what all others have. One process is the server at a time.
+	// depend on what all others have. One process is the server at a time: its
+	// bus lives in it, or it holds a lease there.
 	entering sync.Mutex
 
 	seen     seen
