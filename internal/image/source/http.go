@@ -253,6 +253,41 @@ func (r *Remote) checkPart(resp *http.Response, off int64) error {
 	return nil
 }
 
+// Known is a file that was opened before: each answer is held against what it was
+// then, so that nothing is read of another version.
+func Known(client *http.Client, link, tag string, size int64) *Remote {
+	return &Remote{Size: size, Tag: tag, Ranges: true, link: link, client: client, ctx: context.Background(), silence: silence}
+}
+
+// Read fills p from off on. ErrChanged says that the contents are not those of the
+// Tag any more. A server that falls silent is Unavailable.
+func (r *Remote) Read(ctx context.Context, p []byte, off int64) error {
+	resp, err := r.get(ctx, off, off+int64(len(p))-1)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK { // even from the first byte on: who asked for a part has no use for the rest
+		return r.checkWhole(resp)
+	}
+	if err := r.checkPart(resp, off); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(resp.Body, p); err != nil {
+		return droveway.Errorf(droveway.Unavailable, "fetch %s: the answer ended: %w", Shown(r.link), err)
+	}
+	return nil
+}
+
+// checkWhole tells why a server gives the whole file to somebody who asked for a
+// part of it.
+func (r *Remote) checkWhole(resp *http.Response) error {
+	if validator(resp.Header) == r.Tag && resp.ContentLength == r.Size {
+		return droveway.Errorf(droveway.Unavailable, "%s: the server gives no parts any more", Shown(r.link))
+	}
+	return ErrChanged
+}
+
 // ReadAt reads a part, to look into a file without fetching it. It has as long for
 // the part as a server may be silent.
 func (r *Remote) ReadAt(p []byte, off int64) (int, error) {

@@ -1,0 +1,159 @@
+package origin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image"
+	"github.com/droveway/droveway/internal/image/source"
+)
+
+// Files of an origin, in a directory of its own.
+const (
+	aboutFile = "about.json" // mode 0600: the link may hold secrets
+	dataFile  = "source"
+	marksFile = "source.marks"
+)
+
+// views is how many requests of one origin read tables at the same time. Each holds
+// up to 16 MiB.
+const views = 2
+
+// sector is the unit of a disk's size, in bytes.
+const sector = 512
+
+// about is what is kept of an origin.
+type about struct {
+	Origin droveway.Origin `json:"origin"`
+	Link   string          `json:"link"`
+	Tag    string          `json:"tag"` // of the version that it is of
+	Disk   string          `json:"disk,omitempty"`
+}
+
+// origin is one that is open.
+type origin struct {
+	about
+	dir   string
+	store *store
+	idle  chan *view // those that nobody uses
+
+	mu  sync.Mutex
+	sum string // SHA-256 of the source, once it is known
+}
+
+// open opens an origin that was kept.
+func (o *Origins) load(id string) (*origin, error) {
+	dir := filepath.Join(o.cfg.Dir, id)
+	b, err := os.ReadFile(filepath.Join(dir, aboutFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, droveway.Errorf(droveway.NotFound, "there is no such origin any more")
+	}
+	if err != nil {
+		return nil, fileError("read", filepath.Join(dir, aboutFile), err)
+	}
+	x := &origin{dir: dir}
+	if err := json.Unmarshal(b, &x.about); err != nil {
+		return nil, droveway.Errorf(droveway.Internal, "read what is kept of an origin: %w", err)
+	}
+	return x, x.open(o.cfg.HTTP, o.cfg.Patience, o.cfg.Log)
+}
+
+func (x *origin) open(client *httpClient, patience time.Duration, log *slog.Logger) error {
+	from := source.Known(client, x.Link, x.Tag, x.Origin.Source.Bytes)
+	s, err := newStore(from, x.Origin.Source.Bytes, filepath.Join(x.dir, dataFile), filepath.Join(x.dir, marksFile), patience, log.With("source", x.Origin.Source.Location))
+	if err != nil {
+		return err
+	}
+	x.store, x.idle = s, make(chan *view, views)
+	for range views {
+		x.idle <- nil // made when it is needed
+	}
+	return nil
+}
+
+// with lends a view for one request.
+func (x *origin) with(ctx context.Context, do func(*view) error) error {
+	var v *view
+	select {
+	case v = <-x.idle:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { x.idle <- v }()
+	if v == nil {
+		made, _, _, err := newView(ctx, x.store, x.Disk)
+		if err != nil {
+			return err
+		}
+		v = made
+	}
+	return do(v)
+}
+
+// Size is that of the disk, in whole sectors.
+func (x *origin) Size() int64 { return (x.Origin.Size + sector - 1) / sector * sector }
+
+// Read reads the disk.
+func (x *origin) Read(ctx context.Context, p []byte, off int64) error {
+	return x.with(ctx, func(v *view) error { return v.read(ctx, p, off) })
+}
+
+// holeWithin bounds the search for a hole: it is to save time.
+const holeWithin = time.Second
+
+// Hole tells what of the disk is empty.
+func (x *origin) Hole(off int64) (n int64) {
+	ctx, cancel := context.WithTimeout(context.Background(), holeWithin)
+	defer cancel()
+	_ = x.with(ctx, func(v *view) error {
+		n = v.hole(ctx, off)
+		return nil
+	})
+	return n
+}
+
+// state is the origin as it is now.
+func (x *origin) state() droveway.Origin {
+	o := x.Origin
+	o.Fetched = x.store.have()
+	if err := x.store.waiting(); err != nil {
+		o.Waits = o.Source.Location + ": " + err.Error()
+		if errors.Is(err, source.ErrChanged) {
+			o.Waits = o.Source.Location + " is not what it was when the machine began to run from it, and nothing is read of another version: put back what it was, or remove the machine"
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	o.Source.SHA256 = x.sum
+	return o
+}
+
+// verify reads all of the source, fetches what was not needed yet, and compares its
+// checksum with the one that was ordered.
+func (x *origin) verify(ctx context.Context, progress func(done, total int64)) error {
+	h := sha256.New()
+	b := make([]byte, most)
+	for off := int64(0); off < x.store.size; {
+		p := b[:min(most, x.store.size-off)]
+		if err := x.store.read(ctx, p, off); err != nil {
+			return err
+		}
+		h.Write(p)
+		off += int64(len(p))
+		progress(off, x.store.size)
+	}
+	x.mu.Lock()
+	x.sum = hex.EncodeToString(h.Sum(nil))
+	x.mu.Unlock()
+	return image.CheckSHA256(x.Origin.Ordered, x.sum)
+}
