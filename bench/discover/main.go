@@ -8,12 +8,14 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"runtime/debug"
 	"time"
 
+	"github.com/droveway/droveway/bench/verdict"
 	"github.com/droveway/droveway/internal/discover/probe/probetest"
 )
 
@@ -25,13 +27,7 @@ func main() {
 	seed := flag.Uint64("seed", 1, "of the simulation, and of who talks to whom in real networks")
 	flag.Parse()
 	debug.SetMemoryLimit(maxMiB << 20) // as whoever runs it would
-	met, err := run(*out, *hosts, *runs, *seed)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/discover:", err)
-	}
-	if err != nil || !met {
-		os.Exit(1)
-	}
+	verdict.Main("bench/discover", func(context.Context) (bool, error) { return run(*out, *hosts, *runs, *seed) })
 }
 
 // beChild is the probe, the client or the server that this program is told to be,
@@ -57,7 +53,7 @@ const window = 10 * time.Minute
 // sequence numbers, to see how the cost grows, the largest without, where timing
 // alone is left, and a small one with patterns, which take their time.
 func run(out string, hosts, runs int, seed uint64) (bool, error) {
-	r := report{Time: time.Now().UTC(), Seed: seed}
+	r := report{Setting: verdict.Here(), Seed: seed}
 	var err error
 	if r.Lab, err = measureLab(runs, seed); err != nil {
 		return false, err
@@ -74,8 +70,8 @@ func run(out string, hosts, runs int, seed uint64) (bool, error) {
 		r.Results = append(r.Results, measure(s, seed))
 	}
 	r.judge()
-	if err := r.write(out); err != nil {
+	if err := verdict.Write(out, "bench-discover.json", r); err != nil {
 		return false, err
 	}
-	return met(r.Bars), r.print(os.Stdout)
+	return verdict.Met(r.Bars), r.print(os.Stdout)
 }

@@ -1,25 +1,22 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"text/tabwriter"
 	"time"
 
+	"github.com/droveway/droveway/bench/verdict"
 	"github.com/droveway/droveway/internal/discover"
 	"github.com/droveway/droveway/internal/discover/graph"
 )
 
 // report is bench-discover.json.
 type report struct {
-	Time    time.Time  `json:"time"`
-	Seed    uint64     `json:"seed"`
-	Lab     *labResult `json:"lab"`
-	Results []result   `json:"results"`
-	Bars    []bar      `json:"bars"`
+	verdict.Setting
+	Seed    uint64        `json:"seed"`
+	Lab     *labResult    `json:"lab"`
+	Results []result      `json:"results"`
+	Bars    []verdict.Bar `json:"bars"`
 }
 
 // result is one measurement.
@@ -54,15 +51,6 @@ type score struct {
 	Pairs float64 `json:"recall_pairs"`
 
 	truth int
-}
-
-// bar is something that must be reached.
-type bar struct {
-	Name string  `json:"name"`
-	Got  float64 `json:"got"`
-	Want float64 `json:"want"`
-	Most bool    `json:"most"` // Want is the most, not the least
-	Met  bool    `json:"met"`
 }
 
 func (r *result) finish(t *trial) {
@@ -166,11 +154,11 @@ func (r *report) judge() {
 	for _, x := range []result{large, timing} {
 		// The time of processors, not that on the wall: it is no less on an idle
 		// machine, and the same on a busy one.
-		r.least(fmt.Sprintf("%s, %d hosts: analysis, s of processors", x.Name, x.Hosts), x.Processor, 60, true)
-		r.least(fmt.Sprintf("%s, %d hosts: memory, MiB", x.Name, x.Hosts), x.PeakMiB, maxMiB, true)
+		r.bar(fmt.Sprintf("%s, %d hosts: analysis, time of processors", x.Name, x.Hosts), x.Processor, verdict.AtMost, 60, "s")
+		r.bar(fmt.Sprintf("%s, %d hosts: memory", x.Name, x.Hosts), x.PeakMiB, verdict.AtMost, maxMiB, "MiB")
 	}
-	r.least("cost of an event, largest fleet by smallest", large.PerEvent/small.PerEvent, growth, true)
-	r.least("lab: runs without a wrong or missing pair of processes", float64(r.Lab.Exact), float64(r.Lab.Runs), false)
+	r.bar("cost of an event, largest fleet by smallest", large.PerEvent/small.PerEvent, verdict.AtMost, growth, "×")
+	r.bar("lab: runs without a wrong or missing pair of processes", float64(r.Lab.Exact), verdict.AtLeast, float64(r.Lab.Runs), "")
 	r.exact("lab", r.Lab.Scores, "isn", 1, 1)
 	r.exact("simulation", large.Scores, "isn", 1, 0.995)
 	r.exact("simulation", timing.Scores, "timing", 0.999, 0)
@@ -180,61 +168,26 @@ func (r *report) judge() {
 func (r *report) exact(where string, scores []score, kind string, precision, recall float64) {
 	for _, s := range scores {
 		if s.Evidence == kind {
-			r.least(where+", "+kind+": precision", s.Precision, precision, false)
-			r.least(where+", "+kind+": recall", s.Recall, recall, false)
+			r.bar(where+", "+kind+": precision", s.Precision, verdict.AtLeast, precision, "")
+			r.bar(where+", "+kind+": recall", s.Recall, verdict.AtLeast, recall, "")
 		}
 	}
 }
 
-func (r *report) least(name string, got, want float64, most bool) {
-	met := got >= want
-	if most {
-		met = got <= want
-	}
-	r.Bars = append(r.Bars, bar{name, got, want, most, met})
-}
-
-func met(bars []bar) bool {
-	for _, b := range bars {
-		if !b.Met {
-			return false
-		}
-	}
-	return true
-}
-
-func (r report) write(out string) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(out, "bench-discover.json"), append(b, '\n'), 0o644)
+func (r *report) bar(name string, got float64, side verdict.Side, want float64, unit string) {
+	r.Bars = append(r.Bars, verdict.NewBar(name, got, side, want, unit))
 }
 
 func (r report) print(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\nlab: %d runs, %d of them exact, %d relations of hosts, %.0f s\n", r.Lab.Runs, r.Lab.Exact, r.Lab.Truth, r.Lab.Seconds)
-	printScores(t, r.Lab.Scores)
-	for _, x := range r.Results {
-		fmt.Fprintf(t, "\n%s: %d hosts, %d relations, %d connections, %d events, %d patterns\n", x.Name, x.Hosts, x.Relations, x.Connections, x.Events, x.Patterns)
-		fmt.Fprintf(t, "  analysis %.1f s, of processors %.1f s, %.2f µs an event (and %.1f µs to decode it), %.0f MiB at most with the simulation\n", x.Seconds, x.Processor, x.PerEvent, x.Decode, x.PeakMiB)
-		printScores(t, x.Scores)
-	}
-	fmt.Fprintln(t)
-	for _, b := range r.Bars {
-		sign, ok := "at least", "met"
-		if b.Most {
-			sign = "at most"
+	return verdict.Print(w, r.Bars, func(t io.Writer) {
+		fmt.Fprintf(t, "\nlab: %d runs, %d of them exact, %d relations of hosts, %.0f s\n", r.Lab.Runs, r.Lab.Exact, r.Lab.Truth, r.Lab.Seconds)
+		printScores(t, r.Lab.Scores)
+		for _, x := range r.Results {
+			fmt.Fprintf(t, "\n%s: %d hosts, %d relations, %d connections, %d events, %d patterns\n", x.Name, x.Hosts, x.Relations, x.Connections, x.Events, x.Patterns)
+			fmt.Fprintf(t, "  analysis %.1f s, of processors %.1f s, %.2f µs an event (and %.1f µs to decode it), %.0f MiB at most with the simulation\n", x.Seconds, x.Processor, x.PerEvent, x.Decode, x.PeakMiB)
+			printScores(t, x.Scores)
 		}
-		if !b.Met {
-			ok = "NOT MET"
-		}
-		fmt.Fprintf(t, "%s\t%.4g\t%s %.4g\t%s\n", b.Name, b.Got, sign, b.Want, ok)
-	}
-	return t.Flush()
+	})
 }
 
 func printScores(t io.Writer, all []score) {

@@ -10,13 +10,10 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
-	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 // options is what the command line says.
@@ -40,21 +37,14 @@ func main() {
 	flag.Float64Var(&o.peer, "precopy", 0, "rate of pre-copy in MiB a second, if it is known; 0: measure it")
 	flag.Parse()
 	o.reads = strings.Split(*reads, ",")
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	met, err := o.run(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/hydrate:", err)
-	}
-	if err != nil || !met {
-		os.Exit(1)
-	}
+	verdict.Main("bench/hydrate", o.run)
 }
 
 func (o options) run(ctx context.Context) (bool, error) {
-	if os.Geteuid() != 0 {
-		return false, droveway.Errorf(droveway.Permission, "the benchmark makes network namespaces and needs root: run it with sudo")
+	if err := verdict.NeedRoot("makes network namespaces"); err != nil {
+		return false, err
 	}
+	setting := verdict.Here()
 	rows, err := o.hydrations(ctx)
 	if err != nil {
 		return false, err
@@ -64,9 +54,9 @@ func (o options) run(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	r := newReport(o.diskMiB, rows, o.peer)
-	if err := r.write(o.out); err != nil {
+	r := newReport(setting, o.diskMiB, rows, o.peer)
+	if err := verdict.Write(o.out, "bench-hydrate.json", r); err != nil {
 		return false, err
 	}
-	return r.print(os.Stdout), nil
+	return verdict.Met(r.Bars), r.print(os.Stdout)
 }

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
 	"github.com/droveway/droveway/internal/lab/scene"
-	"github.com/droveway/droveway/internal/lab/tinyimage"
 	"github.com/droveway/droveway/internal/lab/workload"
 )
 
@@ -35,14 +33,14 @@ type sample struct {
 
 // hydrations moves a guest there and back again.
 func (o options) hydrations(ctx context.Context) (rows []row, err error) {
-	s, err := o.open(ctx)
+	s, err := scene.Temporary(ctx, scene.Config{Binary: o.binary, Hosts: 2, Log: slog.New(slog.DiscardHandler)}, o.diskMiB)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
 		defer cancel()
-		err = errors.Join(err, s.Close(ctx), os.RemoveAll(o.dir()))
+		err = errors.Join(err, s.Close(ctx))
 	}()
 	g, err := s.Start(ctx, scene.GuestConfig{Name: "writer", MemoryMiB: memoryMiB, Host: s.Lab.Hosts()[0], Work: workload.Config{}})
 	if err != nil {
@@ -65,28 +63,6 @@ func (o options) hydrations(ctx context.Context) (rows []row, err error) {
 		return nil, err
 	}
 	return summarize(o.reads, all, found.Lost+g.Observer.Summary().Wrong()), nil
-}
-
-// dir is short, for the sake of sockets, and not in TMPDIR, which may be memory.
-func (o options) dir() string { return fmt.Sprintf("/var/tmp/dwh-%d", os.Getpid()) }
-
-func (o options) open(ctx context.Context) (*scene.Scene, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return nil, err
-	}
-	image, err := tinyimage.Build(ctx, tinyimage.Config{Cache: filepath.Join(cache, "droveway", "tiny"), SizeMiB: o.diskMiB, Filled: true})
-	if err != nil {
-		return nil, err
-	}
-	binary, err := filepath.Abs(o.binary)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Mkdir(o.dir(), 0o711); err != nil { // guests may run as another user
-		return nil, err
-	}
-	return scene.Open(ctx, scene.Config{Dir: filepath.Join(o.dir(), "l"), Binary: binary, Hosts: 2, Image: image, Log: slog.New(slog.DiscardHandler)})
 }
 
 // move moves the guest to the other host.

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
-	"text/tabwriter"
-	"time"
+
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 // The bars, for moves as they are by default.
@@ -19,10 +15,10 @@ const (
 
 // report is bench-hydrate.json.
 type report struct {
-	Time    time.Time `json:"time"`
-	DiskMiB int64     `json:"disk_mib"`
-	Rows    []row     `json:"rows"`
-	Bars    []bar     `json:"bars"`
+	verdict.Setting
+	DiskMiB int64         `json:"disk_mib"`
+	Rows    []row         `json:"rows"`
+	Bars    []verdict.Bar `json:"bars"`
 }
 
 // row is what the moves of one kind have in common: medians.
@@ -37,14 +33,6 @@ type row struct {
 	Lost    uint64  `json:"lost"` // in all moves together, and records that read back wrong
 }
 
-// bar is something that must be reached.
-type bar struct {
-	Name  string  `json:"name"`
-	Got   float64 `json:"got"`
-	Least float64 `json:"least"`
-	OK    bool    `json:"ok"`
-}
-
 func summarize(reads []string, all []sample, lost uint64) (rows []row) {
 	for _, from := range reads {
 		r := row{Mode: "switch-first", Reads: from, Lost: lost}
@@ -55,8 +43,7 @@ func summarize(reads []string, all []sample, lost uint64) (rows []row) {
 					some = append(some, figure(k))
 				}
 			}
-			slices.Sort(some)
-			return some[len(some)/2]
+			return verdict.Quantile(some, 0.5)
 		}
 		r.Before = median(func(k sample) float64 { return k.before })
 		r.During = median(func(k sample) float64 { return k.during })
@@ -67,50 +54,25 @@ func summarize(reads []string, all []sample, lost uint64) (rows []row) {
 	return rows
 }
 
-func newReport(diskMiB int64, rows []row, preCopy float64) report {
-	r := report{Time: time.Now().UTC().Truncate(time.Second), DiskMiB: diskMiB, Rows: rows}
+func newReport(s verdict.Setting, diskMiB int64, rows []row, preCopy float64) report {
+	r := report{Setting: s, DiskMiB: diskMiB, Rows: rows}
 	for i := range r.Rows {
 		r.Rows[i].PreCopy = preCopy
 	}
 	first := r.Rows[0]
-	r.Bars = []bar{
-		{Name: "guest's writes during hydration, of before", Got: first.Share, Least: minShare},
-		{Name: "rate of the sync, of pre-copy's", Got: first.Sync / preCopy, Least: minOfPeer},
-	}
-	for i, b := range r.Bars {
-		r.Bars[i].OK = b.Got >= b.Least && first.Lost == 0
+	whole := first.Lost == 0
+	r.Bars = []verdict.Bar{
+		verdict.NewBar("guest's writes during hydration, of before", first.Share, verdict.AtLeast, minShare, "").If(whole),
+		verdict.NewBar("rate of the sync, of pre-copy's", first.Sync/preCopy, verdict.AtLeast, minOfPeer, "").If(whole),
 	}
 	return r
 }
 
-func (r report) write(dir string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "bench-hydrate.json"), append(text, '\n'), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("write the results: %w", err)
-	}
-	return nil
-}
-
-// print tells the results, and whether all bars were reached.
-func (r report) print(w io.Writer) bool {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	defer t.Flush()
-	for _, k := range r.Rows {
-		fmt.Fprintf(t, "reads from %s\t%.0f writes/s before\t%.0f during (%.0f %%)\tsync %.0f MiB/s\tpre-copy %.0f MiB/s\t%d lost\n",
-			k.Reads, k.Before, k.During, 100*k.Share, k.Sync, k.PreCopy, k.Lost)
-	}
-	for _, b := range r.Bars {
-		verdict := "pass"
-		if !b.OK {
-			verdict = "FAIL"
+func (r report) print(w io.Writer) error {
+	return verdict.Print(w, r.Bars, func(t io.Writer) {
+		for _, k := range r.Rows {
+			fmt.Fprintf(t, "reads from %s\t%.0f writes/s before\t%.0f during (%.0f %%)\tsync %.0f MiB/s\tpre-copy %.0f MiB/s\t%d lost\n",
+				k.Reads, k.Before, k.During, 100*k.Share, k.Sync, k.PreCopy, k.Lost)
 		}
-		fmt.Fprintf(t, "%s\t%.2f\tat least %.2f\t%s\n", b.Name, b.Got, b.Least, verdict)
-	}
-	return !slices.ContainsFunc(r.Bars, func(b bar) bool { return !b.OK })
+	})
 }

@@ -4,24 +4,9 @@ import (
 	"bytes"
 	"strings"
 	"testing"
-)
 
-func TestQuantile(t *testing.T) {
-	t.Parallel()
-	values := make([]float64, 200)
-	for i := range values {
-		values[i] = float64(200 - i)
-	}
-	if got := quantile(values, 0.5); got != 101 {
-		t.Errorf("median %v: want 101", got)
-	}
-	if got := quantile(values, 0.99); got != 199 {
-		t.Errorf("p99 %v: want 199", got)
-	}
-	if got := quantile([]float64{7}, 0.99); got != 7 {
-		t.Errorf("of one value: %v", got)
-	}
-}
+	"github.com/droveway/droveway/bench/verdict"
+)
 
 func TestResident(t *testing.T) {
 	t.Parallel()
@@ -40,7 +25,7 @@ func TestBars(t *testing.T) {
 	t.Parallel()
 	r := report{ServerKiB: 80 << 10, HostKiB: 50<<10 + 1, FullServerKiB: 1, Machines: 100, ListP50: 3, ListP99: 101, ReadyFirst: 1999, ReadyAgain: 2}
 	r.Bars = judge(r)
-	if met(r.Bars) {
+	if verdict.Met(r.Bars) {
 		t.Error("two bars are missed")
 	}
 	var b bytes.Buffer
@@ -51,7 +36,7 @@ func TestBars(t *testing.T) {
 		t.Errorf("%d bars are missed: want 2 in\n%s", got, b.String())
 	}
 	r.HostKiB, r.ListP99 = 50<<10, 100
-	if !met(judge(r)) {
+	if !verdict.Met(judge(r)) {
 		t.Error("what is just reached counts as missed")
 	}
 }

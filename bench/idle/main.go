@@ -12,12 +12,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
-	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/bench/verdict"
 	"github.com/droveway/droveway/client"
 	"github.com/droveway/droveway/internal/lab"
 )
@@ -28,20 +26,14 @@ func main() {
 	out := flag.String("out", "out", "directory for the results")
 	binary := flag.String("binary", "bin/droveway", "the droveway binary")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	met, err := run(ctx, *out, *binary, slog.New(slog.NewTextHandler(os.Stderr, nil)))
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/idle:", err)
-	}
-	if err != nil || !met {
-		os.Exit(1)
-	}
+	verdict.Main("bench/idle", func(ctx context.Context) (bool, error) {
+		return run(ctx, *out, *binary, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	})
 }
 
 func run(ctx context.Context, out, binary string, log *slog.Logger) (bool, error) {
-	if os.Geteuid() != 0 {
-		return false, droveway.Errorf(droveway.Permission, "the benchmark makes network namespaces and needs root: run it with sudo")
+	if err := verdict.NeedRoot("makes network namespaces"); err != nil {
+		return false, err
 	}
 	dir, err := os.MkdirTemp("", "dwi-")
 	if err != nil {
@@ -51,10 +43,10 @@ func run(ctx context.Context, out, binary string, log *slog.Logger) (bool, error
 	if err := errors.Join(err, takeDown(ctx, dir)); err != nil {
 		return false, err
 	}
-	if err := r.write(out); err != nil {
+	if err := verdict.Write(out, "bench-idle.json", r); err != nil {
 		return false, err
 	}
-	return met(r.Bars), r.print(os.Stdout)
+	return verdict.Met(r.Bars), r.print(os.Stdout)
 }
 
 func measureIn(ctx context.Context, dir, binary string, log *slog.Logger) (report, error) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/bench/verdict"
 	"github.com/droveway/droveway/client"
 	"github.com/droveway/droveway/internal/lab"
 )
@@ -26,7 +27,7 @@ type bed struct {
 }
 
 func (b *bed) measure(ctx context.Context) (report, error) {
-	var r report
+	r := report{Setting: verdict.Here()}
 	if err := sleep(ctx, settleTime); err != nil {
 		return r, err
 	}
@@ -52,7 +53,6 @@ func (b *bed) measure(ctx context.Context) (report, error) {
 	if err := b.starts(ctx, &r); err != nil {
 		return r, err
 	}
-	r.Time = time.Now().UTC().Truncate(time.Second)
 	r.Bars = judge(r)
 	return r, nil
 }
@@ -90,7 +90,7 @@ func (b *bed) list(ctx context.Context, r *report) error {
 		took = append(took, ms(time.Since(start)))
 		r.Machines = len(all)
 	}
-	r.ListP50, r.ListP99 = quantile(took, 0.5), quantile(took, 0.99)
+	r.ListP50, r.ListP99 = verdict.Quantile(took, 0.5), verdict.Quantile(took, 0.99)
 	return nil
 }
 

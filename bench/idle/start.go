@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 // Where a server listens that is only started. The client's namespace has a
@@ -39,7 +40,7 @@ func (b *bed) starts(ctx context.Context, r *report) error {
 			*into = append(*into, ms(took))
 		}
 	}
-	r.ReadyFirst, r.ReadyAgain = quantile(first, 0.5), quantile(again, 0.5)
+	r.ReadyFirst, r.ReadyAgain = verdict.Quantile(first, 0.5), verdict.Quantile(again, 0.5)
 	return nil
 }
 

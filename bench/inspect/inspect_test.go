@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 func TestMedian(t *testing.T) {
@@ -35,7 +37,7 @@ func TestBars(t *testing.T) {
 	}
 	r.judge()
 	for _, b := range r.Bars {
-		if b.OK {
+		if b.Met {
 			t.Errorf("%+v is not reached", b)
 		}
 	}
@@ -44,7 +46,7 @@ func TestBars(t *testing.T) {
 		t.Errorf("%v:\n%s", err, b.String())
 	}
 	r.Bars, r.Images[1].cost, r.Peer.CPUMS = nil, cost{100, 90, 100}, 80*500
-	if r.judge(); !met(r.Bars) {
+	if r.judge(); !verdict.Met(r.Bars) {
 		t.Errorf("what is just reached counts as missed: %+v", r.Bars)
 	}
 }

@@ -11,23 +11,17 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 func main() {
 	out := flag.String("out", "out", "directory for the results")
 	binary := flag.String("binary", "bin/droveway", "the droveway binary")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	met, err := run(ctx, *out, *binary, slog.New(slog.NewTextHandler(os.Stderr, nil)))
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/inspect:", err)
-	}
-	if err != nil || !met {
-		os.Exit(1)
-	}
+	verdict.Main("bench/inspect", func(ctx context.Context) (bool, error) {
+		return run(ctx, *out, *binary, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	})
 }
 
 func run(ctx context.Context, out, binary string, log *slog.Logger) (bool, error) {
@@ -40,7 +34,7 @@ func run(ctx context.Context, out, binary string, log *slog.Logger) (bool, error
 	if err != nil {
 		return false, err
 	}
-	var r report
+	r := report{Setting: verdict.Here()}
 	for _, i := range images {
 		log.Info("inspecting", "image", i.name)
 		m, err := measure(ctx, binary, i)
@@ -54,8 +48,8 @@ func run(ctx context.Context, out, binary string, log *slog.Logger) (bool, error
 		log.Warn("no comparison", "why", err)
 	}
 	r.judge()
-	if err := r.write(out); err != nil {
+	if err := verdict.Write(out, "bench-inspect.json", r); err != nil {
 		return false, err
 	}
-	return met(r.Bars), r.print(os.Stdout)
+	return verdict.Met(r.Bars), r.print(os.Stdout)
 }

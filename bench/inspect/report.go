@@ -1,14 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
-	"text/tabwriter"
-	"time"
+
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 // The bars.
@@ -20,88 +17,42 @@ const (
 
 // report is bench-inspect.json.
 type report struct {
-	Time   time.Time `json:"time"`
-	Images []result  `json:"images"`
-	Peer   *result   `json:"peer,omitempty"`
-	NoPeer string    `json:"no_peer,omitempty"` // why there is none
-	Bars   []bar     `json:"bars"`
-}
-
-// bar is something that must be reached: at most Want, or at least if Least.
-type bar struct {
-	Name  string  `json:"name"`
-	Got   float64 `json:"got"`
-	Want  float64 `json:"want"`
-	Least bool    `json:"least,omitempty"`
-	OK    bool    `json:"ok"`
+	verdict.Setting
+	Images []result      `json:"images"`
+	Peer   *result       `json:"peer,omitempty"`
+	NoPeer string        `json:"no_peer,omitempty"` // why there is none
+	Bars   []verdict.Bar `json:"bars"`
 }
 
 func (r *report) judge() {
-	r.Time = time.Now().UTC().Truncate(time.Second)
 	peak := 0.0
 	for _, i := range r.Images {
 		if i.Image == "debian 12, qcow2" {
-			r.bar(bar{Name: "debian 12, qcow2: ms", Got: i.WallMS, Want: maxWallMS})
+			r.bar("debian 12, qcow2", i.WallMS, verdict.AtMost, maxWallMS, "ms")
 		}
 		if i.OS != "" {
 			peak = max(peak, i.PeakMiB)
 		}
 	}
-	r.bar(bar{Name: "peak memory of any image without a key: MiB", Got: peak, Want: maxPeakMiB})
+	r.bar("peak memory of any image without a key", peak, verdict.AtMost, maxPeakMiB, "MiB")
 	if r.Peer != nil && r.Images[0].CPUMS > 0 {
-		r.bar(bar{Name: "CPU of virt-inspector, in ours", Got: r.Peer.CPUMS / r.Images[0].CPUMS, Want: minRatio, Least: true})
+		r.bar("CPU of virt-inspector, in ours", r.Peer.CPUMS/r.Images[0].CPUMS, verdict.AtLeast, minRatio, "×")
 	}
 }
 
-func (r *report) bar(b bar) {
-	b.OK = b.Got <= b.Want
-	if b.Least {
-		b.OK = b.Got >= b.Want
-	}
-	r.Bars = append(r.Bars, b)
-}
-
-func met(bars []bar) bool {
-	return !slices.ContainsFunc(bars, func(b bar) bool { return !b.OK })
-}
-
-func (r *report) write(dir string) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "bench-inspect.json"), append(b, '\n'), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("write the results: %w", err)
-	}
-	return nil
+func (r *report) bar(name string, got float64, side verdict.Side, want float64, unit string) {
+	r.Bars = append(r.Bars, verdict.NewBar(name, got, side, want, unit))
 }
 
 func (r *report) print(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "IMAGE\tANSWER\tWALL\tCPU\tPEAK")
-	all := r.Images
-	if r.Peer != nil {
-		all = append(slices.Clone(all), *r.Peer)
-	}
-	for _, i := range all {
-		fmt.Fprintf(t, "%s\t%s\t%.0f ms\t%.0f ms\t%.0f MiB\n", i.Image, i.OS, i.WallMS, i.CPUMS, i.PeakMiB)
-	}
-	fmt.Fprintln(t)
-	for _, b := range r.Bars {
-		verdict, side := "pass", "at most"
-		if !b.OK {
-			verdict = "FAIL"
+	return verdict.Print(w, r.Bars, func(t io.Writer) {
+		fmt.Fprintln(t, "IMAGE\tANSWER\tWALL\tCPU\tPEAK")
+		all := r.Images
+		if r.Peer != nil {
+			all = append(slices.Clone(all), *r.Peer)
 		}
-		if b.Least {
-			side = "at least"
+		for _, i := range all {
+			fmt.Fprintf(t, "%s\t%s\t%.0f ms\t%.0f ms\t%.0f MiB\n", i.Image, i.OS, i.WallMS, i.CPUMS, i.PeakMiB)
 		}
-		fmt.Fprintf(t, "%s\t%.1f\t%s %.0f\t%s\n", b.Name, b.Got, side, b.Want, verdict)
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("print the results: %w", err)
-	}
-	return nil
+	})
 }

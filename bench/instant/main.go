@@ -9,19 +9,15 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/bench/verdict"
 	"github.com/droveway/droveway/internal/lab/scene"
-	"github.com/droveway/droveway/internal/lab/tinyimage"
 )
 
 const (
@@ -39,18 +35,12 @@ type options struct {
 
 func main() {
 	o, err := parse()
-	var r report
-	if err == nil {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		r, err = o.run(ctx)
-		stop()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/instant:", err)
-	}
-	if err != nil || !r.met() {
-		os.Exit(1)
-	}
+	verdict.Main("bench/instant", func(ctx context.Context) (bool, error) {
+		if err != nil {
+			return false, err
+		}
+		return o.run(ctx)
+	})
 }
 
 func parse() (o options, err error) {
@@ -70,48 +60,24 @@ func parse() (o options, err error) {
 	return o, nil
 }
 
-func (o options) run(ctx context.Context) (report, error) {
-	if os.Geteuid() != 0 {
-		return report{}, droveway.Errorf(droveway.Permission, "the benchmark makes network namespaces and needs root: run it with sudo")
+func (o options) run(ctx context.Context) (bool, error) {
+	if err := verdict.NeedRoot("makes network namespaces"); err != nil {
+		return false, err
 	}
-	dir, err := os.MkdirTemp("", "dwm-")
+	setting := verdict.Here()
+	s, err := scene.Temporary(ctx, scene.Config{Binary: o.binary, Hosts: 2, LinkRate: o.link, Log: slog.New(slog.DiscardHandler)}, diskMiB)
 	if err != nil {
-		return report{}, fmt.Errorf("make a directory for the lab: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o711); err != nil { // guests run as another user
-		return report{}, err
-	}
-	s, err := o.open(ctx, dir)
-	if err != nil {
-		return report{}, err
+		return false, err
 	}
 	r, err := measure(ctx, s, o)
 	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeDownTime)
 	defer cancel()
 	if err := errors.Join(err, s.Close(down)); err != nil {
-		return report{}, err
+		return false, err
 	}
-	if err := r.write(o.out); err != nil {
-		return report{}, err
+	r.Setting = setting
+	if err := verdict.Write(o.out, "bench-instant.json", r); err != nil {
+		return false, err
 	}
-	return r, r.print(os.Stdout)
-}
-
-func (o options) open(ctx context.Context, dir string) (*scene.Scene, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return nil, err
-	}
-	image, err := tinyimage.Build(ctx, tinyimage.Config{Cache: filepath.Join(cache, "droveway", "images"), SizeMiB: diskMiB, Filled: true})
-	if err != nil {
-		return nil, err
-	}
-	binary, err := filepath.Abs(o.binary)
-	if err != nil {
-		return nil, err
-	}
-	return scene.Open(ctx, scene.Config{
-		Dir: filepath.Join(dir, "l"), Binary: binary, Hosts: 2, LinkRate: o.link, Image: image, Log: slog.New(slog.DiscardHandler),
-	})
+	return verdict.Met(r.Bars), r.print(os.Stdout)
 }

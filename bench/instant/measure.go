@@ -36,7 +36,7 @@ type one struct {
 }
 
 func measure(ctx context.Context, s *scene.Scene, o options) (report, error) {
-	r := report{Time: time.Now().UTC(), Runs: []one{}}
+	r := report{Runs: []one{}}
 	hosts := s.Lab.Hosts()
 	var err error
 	if r.Link, err = linkRate(ctx, s, hosts[0], hosts[1]); err != nil {

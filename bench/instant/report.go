@@ -1,14 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
-	"text/tabwriter"
-	"time"
+
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 // What must be reached, in milliseconds.
@@ -19,18 +16,10 @@ const (
 
 // report is bench-instant.json.
 type report struct {
-	Time time.Time `json:"time"`
-	Link float64   `json:"link_bytes_per_second"` // measured, by one plain connection
-	Runs []one     `json:"runs"`
-	Bars []bar     `json:"bars"`
-}
-
-// bar is something that must be reached.
-type bar struct {
-	Name string  `json:"name"`
-	Got  float64 `json:"got_ms"`
-	Most float64 `json:"most_ms"`
-	OK   bool    `json:"ok"`
+	verdict.Setting
+	Link float64       `json:"link_bytes_per_second"` // measured, by one plain connection
+	Runs []one         `json:"runs"`
+	Bars []verdict.Bar `json:"bars"`
 }
 
 // judge compares medians. What a plain move may take is reckoned for each run by
@@ -45,11 +34,7 @@ func (r *report) judge() {
 }
 
 func (r *report) bar(name string, most, got float64) {
-	r.Bars = append(r.Bars, bar{Name: name, Got: got, Most: most, OK: got <= most})
-}
-
-func (r *report) met() bool {
-	return len(r.Bars) > 0 && !slices.ContainsFunc(r.Bars, func(b bar) bool { return !b.OK })
+	r.Bars = append(r.Bars, verdict.NewBar(name, got, verdict.AtMost, most, "ms"))
 }
 
 func (r *report) sizes() (all []int64) {
@@ -68,46 +53,20 @@ func (r *report) median(size int64, way string, of func(one) float64) float64 {
 			values = append(values, of(m))
 		}
 	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	return verdict.Quantile(values, 0.5)
 }
 
 func (r *report) print(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "link: %.0f MiB/s\n\nmemory\tway\tset-up\tswitch\tsent\trequest to running\tQEMU's downtime\tclient's gap\n", r.Link/(1<<20))
-	for _, size := range r.sizes() {
-		for _, way := range []string{instant, plain} {
-			of := func(f func(one) float64) float64 { return r.median(size, way, f) }
-			fmt.Fprintf(t, "%d MiB\t%s\t%.0f ms\t%.0f ms\t%.1f MiB\t%.0f ms\t%.0f ms\t%.0f ms\n", size, way,
-				of(func(m one) float64 { return float64(m.Setup) }), of(func(m one) float64 { return float64(m.Switch) }),
-				of(func(m one) float64 { return float64(m.Bytes) / (1 << 20) }), of(func(m one) float64 { return float64(m.Running) }),
-				of(func(m one) float64 { return float64(m.Downtime) }), of(func(m one) float64 { return m.Gap }))
+	return verdict.Print(w, r.Bars, func(t io.Writer) {
+		fmt.Fprintf(t, "link: %.0f MiB/s\n\nmemory\tway\tset-up\tswitch\tsent\trequest to running\tQEMU's downtime\tclient's gap\n", r.Link/(1<<20))
+		for _, size := range r.sizes() {
+			for _, way := range []string{instant, plain} {
+				of := func(f func(one) float64) float64 { return r.median(size, way, f) }
+				fmt.Fprintf(t, "%d MiB\t%s\t%.0f ms\t%.0f ms\t%.1f MiB\t%.0f ms\t%.0f ms\t%.0f ms\n", size, way,
+					of(func(m one) float64 { return float64(m.Setup) }), of(func(m one) float64 { return float64(m.Switch) }),
+					of(func(m one) float64 { return float64(m.Bytes) / (1 << 20) }), of(func(m one) float64 { return float64(m.Running) }),
+					of(func(m one) float64 { return float64(m.Downtime) }), of(func(m one) float64 { return m.Gap }))
+			}
 		}
-	}
-	fmt.Fprintln(t)
-	for _, b := range r.Bars {
-		verdict := "pass"
-		if !b.OK {
-			verdict = "FAIL"
-		}
-		fmt.Fprintf(t, "%s\t%.0f ms\tat most %.0f ms\t%s\n", b.Name, b.Got, b.Most, verdict)
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("print the results: %w", err)
-	}
-	return nil
-}
-
-func (r *report) write(dir string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "bench-instant.json"), append(text, '\n'), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("write the results: %w", err)
-	}
-	return nil
+	})
 }

@@ -8,11 +8,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/bench/verdict"
 	"github.com/droveway/droveway/internal/lab/scene"
 )
 
@@ -68,7 +67,7 @@ func (b *bed) setUp(ctx context.Context, o options) error {
 	if err := b.images.room(o.sizes, b.dir); err != nil {
 		return err
 	}
-	load := loadAverage()
+	here := verdict.Here()
 	var err error
 	b.scene, err = scene.Open(ctx, scene.Config{Dir: filepath.Join(b.dir, "lab"), Hosts: 2, Binary: o.binary, Log: b.log})
 	if err != nil {
@@ -77,7 +76,7 @@ func (b *bed) setUp(ctx context.Context, o options) error {
 	if b.network, err = b.scene.Network(ctx); err != nil {
 		return err
 	}
-	return b.findHosts(ctx, load)
+	return b.findHosts(ctx, here)
 }
 
 // takeDown removes all of it. Every process of every mode is in a namespace of
@@ -100,7 +99,7 @@ func (b *bed) takeDown(ctx context.Context) {
 	}
 }
 
-func (b *bed) findHosts(ctx context.Context, load float64) error {
+func (b *bed) findHosts(ctx context.Context, here verdict.Setting) error {
 	for _, name := range b.scene.Lab.Hosts() {
 		h, err := b.scene.API.Host(ctx, name)
 		if err != nil {
@@ -118,7 +117,7 @@ func (b *bed) findHosts(ctx context.Context, load float64) error {
 		}
 		b.hosts = append(b.hosts, s)
 		b.setting = setting{
-			Time: time.Now().UTC().Truncate(time.Second), CPUs: runtime.NumCPU(), LoadBefore: load,
+			Setting:     here,
 			Accelerator: h.Status.Capabilities["accelerator"], QEMU: h.Status.Capabilities["qemu"],
 			MemoryMiB: memoryMiB, TLS: true,
 		}
@@ -132,19 +131,6 @@ func (b *bed) other(name string) site {
 		return b.hosts[1]
 	}
 	return b.hosts[0]
-}
-
-// loadAverage is how busy the machine was in the last minute; see proc(5).
-func loadAverage() float64 {
-	var load float64
-	text, err := os.ReadFile("/proc/loadavg")
-	if err == nil {
-		_, err = fmt.Fscan(strings.NewReader(string(text)), &load)
-	}
-	if err != nil {
-		return 0
-	}
-	return load
 }
 
 // path is a place for a file on this host.

@@ -16,11 +16,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 // options is what the command line says.
@@ -39,16 +39,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench/move:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	short, err := run(ctx, o, slog.New(slog.NewTextHandler(os.Stderr, nil)))
-	stop()
-	switch {
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "bench/move:", err)
-		os.Exit(1)
-	case short:
-		os.Exit(3)
-	}
+	verdict.Main("bench/move", func(ctx context.Context) (bool, error) {
+		return run(ctx, o, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	})
 }
 
 func parse(args []string) (options, error) {

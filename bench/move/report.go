@@ -1,12 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
+
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 // figures are what is measured of a move from outside; null where a mode has no
@@ -73,13 +73,11 @@ type leftOut struct {
 
 // setting is what all trials have in common.
 type setting struct {
-	Time        time.Time `json:"time"`
-	CPUs        int       `json:"cpus"`
-	LoadBefore  float64   `json:"load_before"` // of the last minute: near 0 on a quiet machine
-	Accelerator string    `json:"accelerator"`
-	QEMU        string    `json:"qemu"`
-	MemoryMiB   int64     `json:"memory_mib"` // of the guest
-	TLS         bool      `json:"tls"`        // memory and disk travel encrypted, in every mode
+	verdict.Setting
+	Accelerator string `json:"accelerator"`
+	QEMU        string `json:"qemu"`
+	MemoryMiB   int64  `json:"memory_mib"` // of the guest
+	TLS         bool   `json:"tls"`        // memory and disk travel encrypted, in every mode
 }
 
 // report is bench-move.json.
@@ -156,18 +154,11 @@ func (r report) row(size int64, m mode) (row, bool) {
 
 // write leaves the report, and its picture, in a directory.
 func (r report) write(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("write the results: %w", err)
+	if err := verdict.Write(dir, "bench-move.json", r); err != nil {
+		return err
 	}
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write the results: %w", err)
-	}
-	files := map[string][]byte{"bench-move.json": append(text, '\n'), "bench-move.svg": picture(r)}
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
-			return fmt.Errorf("write the results: %w", err)
-		}
+	if err := os.WriteFile(filepath.Join(dir, "bench-move.svg"), picture(r), 0o644); err != nil {
+		return fmt.Errorf("draw the results: %w", err)
 	}
 	return nil
 }

@@ -9,14 +9,14 @@ import (
 	"os"
 	"time"
 
-	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/bench/verdict"
 )
 
-// run makes all the trials and reports; it tells whether a bar was missed. A
+// run makes all the trials and reports; it tells whether no bar was missed. A
 // trial that fails costs its own result and no other.
 func run(ctx context.Context, o options, log *slog.Logger) (bool, error) {
-	if os.Geteuid() != 0 {
-		return false, droveway.Errorf(droveway.Permission, "the benchmark makes network namespaces and needs root: run it with sudo")
+	if err := verdict.NeedRoot("makes network namespaces"); err != nil {
+		return false, err
 	}
 	began := time.Now()
 	images, err := newCache()
@@ -34,7 +34,7 @@ func run(ctx context.Context, o options, log *slog.Logger) (bool, error) {
 	if len(r.Results) == 0 {
 		return false, errors.Join(failed, fmt.Errorf("nothing was measured"))
 	}
-	return missed(r.Bars), errors.Join(failed, r.print(os.Stdout))
+	return !missed(r.Bars), errors.Join(failed, r.print(os.Stdout))
 }
 
 // series is the trials that are being made.

@@ -10,13 +10,10 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
-	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 func main() {
@@ -25,30 +22,24 @@ func main() {
 	during := flag.Duration("for", 20*time.Second, "how long to measure each source")
 	watch := flag.String("watch", "", "be the probe with this source: the benchmark starts itself so")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	met, err := run(ctx, *out, *watch, bed{*rate, *during})
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/probe:", err)
-	}
-	if err != nil || !met {
-		os.Exit(1)
-	}
+	verdict.Main("bench/probe", func(ctx context.Context) (bool, error) {
+		return run(ctx, *out, *watch, bed{*rate, *during})
+	})
 }
 
 func run(ctx context.Context, out, source string, b bed) (bool, error) {
 	if source != "" {
 		return true, watch(ctx, source)
 	}
-	if os.Geteuid() != 0 {
-		return false, droveway.Errorf(droveway.Permission, "the benchmark loads programs into the kernel and needs root: run it with sudo")
+	if err := verdict.NeedRoot("loads programs into the kernel"); err != nil {
+		return false, err
 	}
 	r, err := b.measure(ctx)
 	if err != nil {
 		return false, err
 	}
-	if err := r.write(out); err != nil {
+	if err := verdict.Write(out, "bench-probe.json", r); err != nil {
 		return false, err
 	}
-	return met(r.Bars), r.print(os.Stdout)
+	return verdict.Met(r.Bars), r.print(os.Stdout)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/bench/verdict"
 	"github.com/droveway/droveway/internal/discover/probe"
 	"golang.org/x/sys/unix"
 )
@@ -36,7 +37,7 @@ func (b bed) measure(ctx context.Context) (report, error) {
 		return report{}, fmt.Errorf("have the kernel measure its programs: %w", err)
 	}
 	defer stats.Close()
-	r := report{Time: time.Now().UTC(), Rate: b.rate, Seconds: b.during.Seconds()}
+	r := report{Setting: verdict.Here(), Rate: b.rate, Seconds: b.during.Seconds()}
 	for _, source := range probe.Sources() {
 		m, err := b.source(ctx, source)
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 func TestParseTime(t *testing.T) {
@@ -53,7 +55,7 @@ func TestJudge(t *testing.T) {
 		m := good
 		tt.change(&m)
 		r := report{Sources: []measured{m}}
-		if met(judge(r)) != tt.met {
+		if verdict.Met(judge(r)) != tt.met {
 			t.Errorf("%s: %+v", tt.name, judge(r))
 		}
 	}

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
-	"text/tabwriter"
-	"time"
+
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 // The bars, for the best source.
@@ -19,11 +15,11 @@ const (
 
 // report is bench-probe.json.
 type report struct {
-	Time    time.Time  `json:"time"`
-	Rate    int        `json:"connections_per_second"`
-	Seconds float64    `json:"seconds"`
-	Sources []measured `json:"sources"` // best first
-	Bars    []bar      `json:"bars"`
+	verdict.Setting
+	Rate    int           `json:"connections_per_second"`
+	Seconds float64       `json:"seconds"`
+	Sources []measured    `json:"sources"` // best first
+	Bars    []verdict.Bar `json:"bars"`
 }
 
 // measured is one source. Times are in percent of one core.
@@ -37,60 +33,21 @@ type measured struct {
 	residentAll []int64
 }
 
-// bar is something that must be reached.
-type bar struct {
-	Name string  `json:"name"`
-	Got  float64 `json:"got"`
-	Most float64 `json:"most"`
-	Unit string  `json:"unit"`
-	OK   bool    `json:"ok"`
-}
-
-func judge(r report) []bar {
+// judge looks at the best source. That it is cheap is no merit if it misses.
+func judge(r report) []verdict.Bar {
 	best := r.Sources[0]
+	whole := best.Reported >= 2*best.Opened
 	name := fmt.Sprintf("%s at %d connections/s", best.Source, r.Rate)
-	bars := []bar{
-		{Name: name + ", processor", Got: best.Process + best.Programs, Most: maxCPU, Unit: "% of one core"},
-		{Name: name + ", memory", Got: float64(best.ResidentKiB) / 1024, Most: maxMiB, Unit: "MiB"},
+	return []verdict.Bar{
+		verdict.NewBar(name+", processor", best.Process+best.Programs, verdict.Below, maxCPU, "% of one core").If(whole),
+		verdict.NewBar(name+", memory", float64(best.ResidentKiB)/1024, verdict.Below, maxMiB, "MiB").If(whole),
 	}
-	for i, b := range bars {
-		bars[i].OK = b.Got < b.Most && best.Reported >= 2*best.Opened // cheap is no merit of a probe that misses
-	}
-	return bars
-}
-
-func met(bars []bar) bool {
-	return !slices.ContainsFunc(bars, func(b bar) bool { return !b.OK })
 }
 
 func (r report) print(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, m := range r.Sources {
-		fmt.Fprintf(t, "%s\t%d connections\t%d ends reported\t%.2f %% + %.2f %% in the kernel\t%.1f MiB\n", m.Source, m.Opened, m.Reported, m.Process, m.Programs, float64(m.ResidentKiB)/1024)
-	}
-	for _, b := range r.Bars {
-		verdict := "pass"
-		if !b.OK {
-			verdict = "FAIL"
+	return verdict.Print(w, r.Bars, func(t io.Writer) {
+		for _, m := range r.Sources {
+			fmt.Fprintf(t, "%s\t%d connections\t%d ends reported\t%.2f %% + %.2f %% in the kernel\t%.1f MiB\n", m.Source, m.Opened, m.Reported, m.Process, m.Programs, float64(m.ResidentKiB)/1024)
 		}
-		fmt.Fprintf(t, "%s\t%.2f %s\tbelow %.0f %s\t%s\n", b.Name, b.Got, b.Unit, b.Most, b.Unit, verdict)
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("print the results: %w", err)
-	}
-	return nil
-}
-
-func (r report) write(dir string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "bench-probe.json"), append(text, '\n'), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("write the results: %w", err)
-	}
-	return nil
+	})
 }

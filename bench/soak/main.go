@@ -9,23 +9,22 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
 	"time"
 
+	"github.com/droveway/droveway/bench/verdict"
 	"github.com/droveway/droveway/internal/lab/scene"
-	"github.com/droveway/droveway/internal/lab/tinyimage"
 )
 
 const (
 	hosts     = 3
 	diskMiB   = 96
 	memoryMiB = 128
+
+	takeDownTime = time.Minute
 )
 
 func main() {
@@ -36,12 +35,7 @@ func main() {
 	flag.StringVar(&o.out, "out", "out", "directory for soak.json")
 	flag.StringVar(&o.binary, "binary", "bin/droveway", "the program")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := o.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "soak:", err)
-		os.Exit(1)
-	}
+	verdict.Main("bench/soak", func(ctx context.Context) (bool, error) { return true, o.run(ctx) })
 }
 
 type options struct {
@@ -51,12 +45,19 @@ type options struct {
 	out, binary string
 }
 
-func (o options) run(ctx context.Context) error {
-	s, clean, err := o.open(ctx)
+func (o options) run(ctx context.Context) (err error) {
+	if err := verdict.NeedRoot("makes network namespaces"); err != nil {
+		return err
+	}
+	s, err := scene.Temporary(ctx, scene.Config{Binary: o.binary, Hosts: hosts, Log: slog.New(slog.DiscardHandler)}, diskMiB)
 	if err != nil {
 		return err
 	}
-	defer clean()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeDownTime)
+		defer cancel()
+		err = errors.Join(err, s.Close(ctx))
+	}()
 	p := newParty(s, o.seed)
 	if err := p.invite(ctx, o.guests); err != nil {
 		return err
@@ -64,39 +65,4 @@ func (o options) run(ctx context.Context) error {
 	fmt.Printf("seed %d: %d guests on %d hosts for %s\n", o.seed, o.guests, hosts, o.span)
 	err = p.goOn(ctx, time.Now().Add(o.span))
 	return p.report(ctx, o.out, err)
-}
-
-// open brings the scene up.
-func (o options) open(ctx context.Context) (*scene.Scene, func(), error) {
-	dir, err := os.MkdirTemp("/var/tmp", "dws-") // short, for the sake of sockets
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := os.Chmod(dir, 0o711); err != nil { // guests run as another user
-		return nil, nil, err
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return nil, nil, err
-	}
-	image, err := tinyimage.Build(ctx, tinyimage.Config{Cache: filepath.Join(cache, "droveway", "images"), SizeMiB: diskMiB, Filled: true})
-	if err != nil {
-		return nil, nil, err
-	}
-	binary, err := filepath.Abs(o.binary)
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := scene.Open(ctx, scene.Config{Dir: filepath.Join(dir, "l"), Binary: binary, Hosts: hosts, Image: image, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return nil, nil, err
-	}
-	return s, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		if err := s.Close(ctx); err != nil {
-			fmt.Fprintln(os.Stderr, "soak: the lab leaves something behind:", err)
-		}
-		os.RemoveAll(dir)
-	}, nil
 }

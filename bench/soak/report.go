@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/bench/verdict"
 )
 
 // result is out/soak.json.
@@ -40,16 +38,5 @@ func (p *party) report(ctx context.Context, out string, failure error) error {
 		errs = append(errs, droveway.Errorf(droveway.Internal, "%d records lost, %d wrong", r.Lost, r.Wrong))
 	}
 	fmt.Printf("%s\nacknowledged %d, lost %d, wrong %d\n", strings.Join(p.sorted(), "\n"), r.Acknowledged, r.Lost, r.Wrong)
-	return errors.Join(append(errs, r.write(out))...)
-}
-
-func (r *result) write(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "soak.json"), append(b, '\n'), 0o644)
+	return errors.Join(append(errs, verdict.Write(out, "soak.json", r))...)
 }

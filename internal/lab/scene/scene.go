@@ -46,6 +46,7 @@ type Scene struct {
 
 	log *slog.Logger
 	dir string
+	own string // is removed, too
 }
 
 // clientPrefix is where observers and clients are on the machines' network.
@@ -119,7 +120,11 @@ func (s *Scene) Close(ctx context.Context) error {
 	if s.API != nil {
 		s.API.Close()
 	}
-	return lab.Down(ctx, s.dir)
+	err := lab.Down(ctx, s.dir)
+	if s.own != "" {
+		err = errors.Join(err, os.RemoveAll(s.own))
+	}
+	return err
 }
 
 // Volume is the path of a machine's disk on a host.
