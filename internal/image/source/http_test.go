@@ -234,7 +234,7 @@ func TestSlowReader(t *testing.T) {
 	must(t, err)
 	defer body.Close()
 	for range 3 {
-		_, err := body.Read(make([]byte, 10))
+		_, err := io.ReadFull(body, make([]byte, 64<<10))
 		must(t, err)
 		time.Sleep(150 * time.Millisecond)
 	}
