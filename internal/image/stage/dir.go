@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,50 +17,82 @@ import (
 // Keep is how long what nobody goes on with is kept.
 const Keep = 7 * 24 * time.Hour
 
-// What stands beside a file: its record, and one that is being written.
+// What stands beside a file: its record, and what is about to take the place of either.
 const (
 	recordSuffix = ".json"
 	newRecord    = ".json~"
+	newFile      = "~"
 )
+
+// ErrOpen says that somebody has a file open.
+var ErrOpen = errors.New("under way: wait until that has ended")
 
 // Dir is a directory of files on their way in. Methods may be called at the same
 // time; a directory has one Dir.
 type Dir struct {
 	path string
+	log  *slog.Logger
 
 	mu   sync.Mutex
 	open map[string]bool
 }
 
-// OpenDir opens a directory, makes it if there is none, and removes what nobody
-// has gone on with for the time of Keep.
+// OpenDir opens a directory, and makes it if there is none.
 func OpenDir(path string, log *slog.Logger) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fileError("make", path, err)
 	}
-	d := &Dir{path: path, open: map[string]bool{}}
-	entries, err := os.ReadDir(path)
+	return &Dir{path: path, log: log, open: map[string]bool{}}, nil
+}
+
+// Sweep removes what nobody has gone on with for the time of Keep, unless it is open
+// or to be spared.
+func (d *Dir) Sweep(spare map[string]bool) error {
+	touched, err := d.touched()
 	if err != nil {
-		return nil, fileError("read", path, err)
+		return err
 	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || time.Since(info.ModTime()) < Keep {
+	for id, at := range touched {
+		if spare[id] || time.Since(at) < Keep {
 			continue
 		}
-		log.Info("remove a transfer that nobody goes on with", "file", e.Name())
-		if err := os.Remove(filepath.Join(path, e.Name())); err != nil {
-			return nil, fileError("remove", e.Name(), err)
+		err := d.Remove(id)
+		if errors.Is(err, ErrOpen) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		d.log.Info("removed a transfer that nobody went on with", "file", id)
+	}
+	return nil
+}
+
+// touched tells when somebody went on last with each of the files.
+func (d *Dir) touched() (map[string]time.Time, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, fileError("read", d.path, err)
+	}
+	found := map[string]time.Time{}
+	for _, e := range entries {
+		id, _, _ := strings.Cut(strings.TrimSuffix(e.Name(), newFile), ".")
+		info, err := e.Info()
+		if err != nil || !identifier.MatchString(id) {
+			continue // removed meanwhile, or none of ours
+		}
+		if info.ModTime().After(found[id]) {
+			found[id] = info.ModTime()
 		}
 	}
-	return d, nil
+	return found, nil
 }
 
 // identifier is what a transfer may be called.
 var identifier = regexp.MustCompile(`^[a-z0-9]{8,64}$`)
 
 // Open opens a file, and makes it if there is none. Only one may have it open:
-// Conflict.
+// Conflict, ErrOpen.
 func (d *Dir) Open(id string) (*File, error) {
 	release, err := d.claim(id)
 	if err != nil {
@@ -83,7 +116,7 @@ func (d *Dir) Has(id string) bool {
 	return err == nil
 }
 
-// Remove removes a file, if there is one; Conflict if it is open.
+// Remove removes a file, if there is one; Conflict, ErrOpen if it is open.
 func (d *Dir) Remove(id string) error {
 	release, err := d.claim(id)
 	if err != nil {
@@ -91,7 +124,7 @@ func (d *Dir) Remove(id string) error {
 	}
 	defer release()
 	// The record first: a file without one begins anew.
-	for _, path := range []string{d.file(id) + recordSuffix, d.file(id) + newRecord, d.file(id)} {
+	for _, path := range []string{d.file(id) + recordSuffix, d.file(id) + newRecord, d.file(id) + newFile, d.file(id)} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fileError("remove", path, err)
 		}
@@ -106,7 +139,7 @@ func (d *Dir) claim(id string) (release func(), err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.open[id] {
-		return nil, droveway.Errorf(droveway.Conflict, "transfer %s is under way: wait until it has ended", id)
+		return nil, droveway.Errorf(droveway.Conflict, "transfer %s is %w", id, ErrOpen)
 	}
 	d.open[id] = true
 	return func() {

@@ -11,9 +11,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/format"
 	"github.com/droveway/droveway/internal/volume"
 )
 
@@ -48,6 +51,7 @@ type File struct {
 	sum     hash.Hash
 	saved   int64 // offset of the last checkpoint
 	savedAt time.Time
+	most    int64 // bytes that it may have
 	release func()
 }
 
@@ -57,7 +61,7 @@ func (d *Dir) load(id string) (*File, error) {
 	if err != nil {
 		return nil, fileError("open", path, err)
 	}
-	s := &File{f: f, path: path, sum: sha256.New(), savedAt: time.Now(), release: func() {}}
+	s := &File{f: f, path: path, sum: sha256.New(), savedAt: time.Now(), most: format.MaxSize, release: func() {}}
 	if err := s.restore(); err != nil {
 		_ = f.Close()
 		return nil, err
@@ -77,11 +81,24 @@ func (s *File) restore() error {
 		return fileError("look at", s.path, err)
 	}
 	var r record
-	if json.Unmarshal(b, &r) == nil && r.Offset <= info.Size() {
+	if json.Unmarshal(b, &r) == nil {
 		s.rec = r
-		if s.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(r.Hash) != nil {
-			s.rec, s.sum = record{About: r.About}, sha256.New()
+		if r.Offset > info.Size() || s.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(r.Hash) != nil {
+			s.forget()
 		}
+	}
+	return s.cut(info)
+}
+
+// forget begins anew, with the same source.
+func (s *File) forget() { s.rec, s.sum = record{About: s.rec.About}, sha256.New() }
+
+// cut drops what lies beyond the checkpoint. An image may have been given the file
+// as its own, under a second name: that one keeps all of it.
+func (s *File) cut(info fs.FileInfo) error {
+	if have, ok := info.Sys().(*syscall.Stat_t); ok && have.Nlink > 1 && info.Size() != s.rec.Offset {
+		s.forget()
+		return s.renew()
 	}
 	s.saved = s.rec.Offset
 	if err := s.f.Truncate(s.rec.Offset); err != nil {
@@ -90,11 +107,29 @@ func (s *File) restore() error {
 	return nil
 }
 
+// renew puts an empty file in the place of the one that is there.
+func (s *File) renew() error {
+	f, err := os.OpenFile(s.path+newFile, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fileError("make", s.path+newFile, err)
+	}
+	if err := os.Rename(f.Name(), s.path); err != nil {
+		_ = f.Close()
+		return fileError("rename", f.Name(), err)
+	}
+	_ = s.f.Close() // nobody reads it again
+	s.f, s.saved = f, 0
+	return nil
+}
+
 // Offset is how many bytes have arrived.
 func (s *File) Offset() int64 { return s.rec.Offset }
 
-// Whole reports whether all has arrived.
-func (s *File) Whole() bool { return s.rec.Whole }
+// Whole reports whether all has arrived: the stream has ended, or as many bytes are
+// here as were to come.
+func (s *File) Whole() bool {
+	return s.rec.Whole || s.rec.About.Size > 0 && s.rec.Offset == s.rec.About.Size
+}
 
 // About is what was remembered of the source.
 func (s *File) About() About { return s.rec.About }
@@ -111,20 +146,21 @@ func (s *File) Remember(a About) error {
 	return s.save()
 }
 
-// Reset forgets what has arrived, but not the source.
+// Reset forgets what has arrived, but not the source. What was made of the file
+// meanwhile keeps it.
 func (s *File) Reset() error {
-	if err := s.f.Truncate(0); err != nil {
-		return fileError("shorten", s.path, err)
+	if err := s.renew(); err != nil {
+		return err
 	}
-	s.rec, s.sum = record{About: s.rec.About}, sha256.New()
+	s.forget()
 	return s.save()
 }
 
 // Append adds what a stream gives until it ends, which makes the file whole.
 // progress, which may be nil, is told the bytes that have arrived in all. If it
 // fails, what has arrived is kept: Unavailable says that the stream broke off, ctx
-// ended, or the disk is full; Invalid that the stream is longer or shorter than
-// the size that was remembered.
+// ended, or the disk is full; Invalid that the stream is longer than the size that
+// was remembered, or than any image.
 func (s *File) Append(ctx context.Context, from io.Reader, progress func(done int64)) error {
 	err := s.append(ctx, from, progress)
 	if err == nil {
@@ -167,9 +203,15 @@ func (s *File) due() bool {
 }
 
 func (s *File) take(p []byte) error {
-	size := s.rec.About.Size
-	if end := s.rec.Offset + int64(len(p)); size > 0 && end > size {
+	size, end := s.rec.About.Size, s.rec.Offset+int64(len(p))
+	switch {
+	case size > 0 && end > size:
+		s.rec.About.Size = 0 // so that what is here does not pass for the whole
 		return droveway.Errorf(droveway.Invalid, "the source is longer than the %d bytes that were said: it has changed, begin anew", size)
+	case end > s.most:
+		return droveway.Errorf(droveway.Invalid, "the source has given more than %d bytes and has not ended: no image has so many", s.most)
+	case s.rec.Whole && len(p) > 0:
+		return droveway.Errorf(droveway.Invalid, "the source was whole with %d bytes: begin anew", s.rec.Offset)
 	}
 	if err := volume.WriteSparse(s.f, p, s.rec.Offset); err != nil {
 		return volume.NoRoom(err, s.path, max(size-s.rec.Offset, int64(len(p))))
@@ -206,12 +248,40 @@ func (s *File) save() error {
 	return s.write(b)
 }
 
+// write makes the record durable: what it says holds after a power cut, too.
 func (s *File) write(b []byte) error {
-	if err := os.WriteFile(s.path+newRecord, b, 0o600); err != nil {
+	if err := writeSynced(s.path+newRecord, b); err != nil {
 		return volume.NoRoom(err, s.path+newRecord, int64(len(b)))
 	}
 	if err := os.Rename(s.path+newRecord, s.path+recordSuffix); err != nil {
 		return fileError("rename", s.path+newRecord, err)
+	}
+	return syncDir(filepath.Dir(s.path))
+}
+
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(b); err == nil {
+		err = f.Sync()
+	}
+	if again := f.Close(); err == nil {
+		err = again
+	}
+	return err
+}
+
+// syncDir makes renames durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return fileError("flush", path, err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fileError("flush", path, err)
 	}
 	return nil
 }

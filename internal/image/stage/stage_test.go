@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,7 @@ func TestRefuses(t *testing.T) {
 		t.Errorf("too long: %v", err)
 	}
 	must(t, f.Reset())
+	must(t, f.Remember(About{Size: 5}))
 	if err := f.Append(t.Context(), strings.NewReader("cut"), nil); !droveway.Is(err, droveway.Unavailable) || f.Whole() {
 		t.Errorf("too short: %v", err)
 	}
@@ -158,17 +160,135 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// TestOld removes what was left alone for long, and keeps the rest.
+// TestOld removes what was left alone for long, and keeps the rest: what somebody
+// has open, what is to be spared, and what was fetched long ago but looked at of late.
 func TestOld(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()
-	for _, name := range []string{"longforgotten", "freshenough"} {
-		must(t, os.WriteFile(filepath.Join(path, name), []byte("x"), 0o600))
-	}
-	old := time.Now().Add(-Keep - time.Hour)
-	must(t, os.Chtimes(filepath.Join(path, "longforgotten"), old, old))
 	d := openDir(t, path)
-	if d.Has("longforgotten") || !d.Has("freshenough") {
-		t.Error("the wrong one was removed")
+	old := time.Now().Add(-Keep - time.Hour)
+	for _, name := range []string{"longforgotten", "freshenough", "nowopened", "ofarunningjob", "freshrecord"} {
+		f, err := d.Open(name)
+		must(t, err)
+		must(t, f.Append(t.Context(), strings.NewReader("x"), nil))
+		must(t, f.Close())
+		if name != "freshenough" {
+			must(t, os.Chtimes(filepath.Join(path, name), old, old))
+		}
+		if name != "freshrecord" {
+			must(t, os.Chtimes(filepath.Join(path, name+recordSuffix), old, old))
+		}
+	}
+	for _, name := range []string{"longforgotten" + newRecord, "longforgotten" + newFile, "halfmade" + newFile} {
+		must(t, os.WriteFile(filepath.Join(path, name), nil, 0o600))
+		must(t, os.Chtimes(filepath.Join(path, name), old, old))
+	}
+	f, err := d.Open("nowopened")
+	must(t, err)
+	defer f.Close()
+	must(t, os.Chtimes(filepath.Join(path, "nowopened"), old, old))
+	must(t, d.Sweep(map[string]bool{"ofarunningjob": true}))
+	entries, err := os.ReadDir(path)
+	must(t, err)
+	var left []string
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	want := []string{"freshenough", "freshenough.json", "freshrecord", "freshrecord.json", "nowopened", "nowopened.json", "ofarunningjob", "ofarunningjob.json"}
+	if !slices.Equal(left, want) {
+		t.Errorf("left are %q", left)
+	}
+}
+
+// TestLinked has an image made of a whole file, under a second name: nothing that
+// happens to the first one changes it.
+func TestLinked(t *testing.T) {
+	t.Parallel()
+	want := contents()
+	for name, spoil := range map[string]func(t *testing.T, d *Dir, path string){
+		"reset": func(t *testing.T, d *Dir, _ string) {
+			f := open(t, d)
+			must(t, f.Reset())
+			must(t, f.Append(t.Context(), strings.NewReader("another"), nil))
+			must(t, f.Close())
+		},
+		"record is gone": func(t *testing.T, d *Dir, path string) {
+			must(t, os.Remove(path+recordSuffix))
+			must(t, open(t, d).Close())
+		},
+		"record of before": func(t *testing.T, d *Dir, path string) {
+			b, err := os.ReadFile(path + recordSuffix)
+			must(t, err)
+			b = bytes.Replace(b, []byte(`"offset":3145728`), []byte(`"offset":1000`), 1)
+			must(t, os.WriteFile(path+recordSuffix, b, 0o600))
+			f := open(t, d)
+			if f.Offset() != 0 || f.Whole() {
+				t.Errorf("%d bytes, whole: %t", f.Offset(), f.Whole())
+			}
+			must(t, f.Close())
+		},
+		"more": func(t *testing.T, d *Dir, _ string) {
+			f := open(t, d)
+			if err := f.Append(t.Context(), strings.NewReader("more"), nil); !droveway.Is(err, droveway.Invalid) {
+				t.Errorf("more after the end: %v", err)
+			}
+			must(t, f.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := t.TempDir()
+			d := openDir(t, path)
+			f := open(t, d)
+			must(t, f.Append(t.Context(), bytes.NewReader(want), nil))
+			must(t, f.Close())
+			image := filepath.Join(path, "image")
+			must(t, os.Link(f.Path(), image))
+			spoil(t, d, f.Path())
+			if got, err := os.ReadFile(image); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("the image has %d bytes of %d (%v)", len(got), len(want), err)
+			}
+		})
+	}
+}
+
+// TestEndless has a stream that does not end.
+func TestEndless(t *testing.T) {
+	t.Parallel()
+	f := open(t, openDir(t, t.TempDir()))
+	defer f.Close()
+	if f.most != 64<<40 {
+		t.Errorf("%d bytes are taken", f.most)
+	}
+	f.most = 3 << 20
+	if err := f.Append(t.Context(), zeros{}, nil); !droveway.Is(err, droveway.Invalid) || !strings.Contains(err.Error(), "no image has so many") || f.Whole() {
+		t.Errorf("%v, whole: %t", err, f.Whole())
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// TestAllButTheEnd breaks off when all is here that was to come.
+func TestAllButTheEnd(t *testing.T) {
+	t.Parallel()
+	d := openDir(t, t.TempDir())
+	f := open(t, d)
+	must(t, f.Remember(About{Size: 5}))
+	if err := f.Append(t.Context(), io.MultiReader(strings.NewReader("12345"), broken{}), nil); !droveway.Is(err, droveway.Unavailable) || !f.Whole() {
+		t.Errorf("%v, whole: %t", err, f.Whole())
+	}
+	must(t, f.Close())
+	f = open(t, d)
+	defer f.Close()
+	if !f.Whole() || f.SHA256() != sum([]byte("12345")) {
+		t.Errorf("after a restart: whole: %t", f.Whole())
+	}
+	if err := f.Append(t.Context(), strings.NewReader("6"), nil); !droveway.Is(err, droveway.Invalid) || f.Whole() {
+		t.Errorf("longer than was said: %v, whole: %t", err, f.Whole())
 	}
 }
