@@ -189,6 +189,9 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 	for _, k := range slices.Concat(machines.Kinds(), moves.Kinds(), imports.Kinds()) {
 		jobs.Register(k)
 	}
+	if err := imports.Sweep(connecting); err != nil {
+		return nil, nil, nil, err
+	}
 	api := httpapi.New(httpapi.Config{
 		Fleet: s.fleet, Machines: machines, Moves: moves, Jobs: jobs, Images: s.images, Intake: imports, Events: s.conn,
 		Consoles: hosts, Relations: s.relations, Registrar: registrar{s.authority, s.bus}, Version: cli.Version(), Log: s.cfg.Log, Metrics: s.metrics,

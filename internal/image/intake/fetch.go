@@ -24,7 +24,7 @@ const (
 func (w work) fetch(ctx context.Context, r *run) error {
 	f, err := w.stage.Open(w.Stage)
 	if err != nil {
-		return err
+		return passing(err)
 	}
 	defer f.Close()
 	if !f.Whole() && f.About().Link == "" {

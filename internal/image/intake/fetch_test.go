@@ -6,12 +6,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/droveway/droveway"
@@ -79,6 +82,27 @@ func TestEndlessCuts(t *testing.T) {
 		t.Errorf("%d answers: each attempt asks twice, and the last one once", answers)
 	}
 	w.wantNothing(t)
+}
+
+// TestAllIsHere has a transfer of which nothing but the end is missing, as after a
+// kill: the server, which is gone, is not asked.
+func TestAllIsHere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startStore(t))
+	s := sourcetest.New(t, disk(), sourcetest.Manners{Status: http.StatusNotFound})
+	k := w.begin(t, Request{Name: "a", Link: s.URL})
+	f, err := w.stage.Open(k.Stage)
+	must(t, err)
+	must(t, f.Remember(stage.About{Link: s.URL, Tag: `"x"`, Size: int64(len(disk()))}))
+	if err := f.Append(t.Context(), io.MultiReader(bytes.NewReader(disk()), iotest.ErrReader(io.ErrUnexpectedEOF)), nil); err == nil {
+		t.Fatal("the transfer was not cut")
+	}
+	must(t, f.Close())
+	result(t, k.do(t, t.Context()))
+	w.wantImage(t, "a", disk())
+	if _, answers := s.Sent(); answers > 0 {
+		t.Errorf("the server was asked %d times", answers)
+	}
 }
 
 // TestReplaced replaces the file in the midst of a transfer: no image is made of
@@ -164,10 +188,11 @@ func helpFetch() {
 	if err != nil {
 		panic(err)
 	}
-	k := work{i, args{Name: "a", Stage: staged("a", "")}}
-	if err := i.remember(k.Stage, link); err != nil {
+	a, err := i.prepare(Request{Name: "a", Link: link}, "begun")
+	if err != nil {
 		panic(err)
 	}
+	k := work{i, a}
 	steps := []job.Step[state]{{Name: "fetch", Do: k.fetch}}
 	rec, err := job.NewRecord(steps)
 	if err != nil {
@@ -193,7 +218,7 @@ func TestKill(t *testing.T) {
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	id := staged("a", "")
+	id := (&Request{Name: "a", Link: s.URL}).fetched("begun")
 	await(t, func() bool { return checkpoint(w.dir, id) > 8<<20 })
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait() // it was killed
@@ -283,5 +308,42 @@ func TestUpload(t *testing.T) {
 	must(t, w.Abandon("b", "u"))
 	if _, err := w.Uploaded("b", "u"); !droveway.Is(err, droveway.NotFound) {
 		t.Errorf("abandoned: %v", err)
+	}
+}
+
+// TestUploadOfOne has a job that claims the name just before an upload is opened: what
+// the job works on does not change.
+func TestUploadOfOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startStore(t))
+	b, ctx := disk(), t.Context()
+	_, err := w.Receive(ctx, "a", "u", 0, int64(len(b)), bytes.NewReader(b))
+	must(t, err)
+	f, err := w.stage.Open(staged("a", "u"))
+	must(t, err)
+	defer f.Close()
+	must(t, w.cfg.Fleet.Images.Create(ctx, "a", droveway.Image{Meta: droveway.Meta{Name: "a"}, State: droveway.ImageImporting, Job: "j"}))
+	if _, err := w.into(ctx, f, "a", 0, 7, strings.NewReader("another")); !droveway.Is(err, droveway.Exists) || f.SHA256() != sum(b) {
+		t.Errorf("%v, and the upload has the sum %s", err, f.SHA256())
+	}
+}
+
+// TestUploadComesToNothing leaves nothing of an upload of which nothing arrived, and
+// keeps what arrived of another.
+func TestUploadComesToNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startStore(t))
+	for name, size := range map[string]int64{"nothing arrives": 5, "no room": 1 << 60} {
+		if n, err := w.Receive(t.Context(), "a", "u", 0, size, strings.NewReader("")); n != 0 || err == nil {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+		w.wantNothing(t)
+	}
+	_, err := w.Receive(t.Context(), "a", "u", 0, 9, strings.NewReader("part"))
+	if n, err2 := w.Receive(t.Context(), "a", "u", 4, 1<<60, strings.NewReader("x")); n != 4 || !full(err2) {
+		t.Errorf("no room for the rest: %d, %v (%v)", n, err2, err)
+	}
+	if n, err := w.Uploaded("a", "u"); n != 4 || err != nil {
+		t.Errorf("kept: %d, %v", n, err)
 	}
 }

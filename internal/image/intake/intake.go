@@ -2,10 +2,12 @@ package intake
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -81,10 +83,21 @@ func (r *Request) check() error {
 	return source.Check(r.Link)
 }
 
-// staged is what the transfer of a request is called in the stage. The name of the
-// image is part of it, so that whoever has claimed the name has the transfer.
-func staged(name, upload string) string {
-	sum := sha256.Sum256([]byte(name + "\x00" + upload))
+// staged is what an upload is called in the stage. The name of the image is part of
+// it, so that whoever has claimed the name has the upload.
+func staged(name, upload string) string { return identifier(name, upload) }
+
+// fetched is what the transfer of a link is called in the stage: each job has one of
+// its own, and the same request has the same.
+func (r *Request) fetched(requestID string) string {
+	if requestID == "" {
+		requestID = rand.Text()
+	}
+	return identifier(r.Name, "", r.Link, r.Shown, r.Disk, r.SHA256, requestID)
+}
+
+func identifier(of ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(of, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -196,17 +209,40 @@ func (i *Intake) Start(ctx context.Context, r Request, requestID string) (drovew
 	if j, ok, err := i.cfg.Jobs.Find(ctx, Kind, requestID); err != nil || ok {
 		return j, err
 	}
+	i.sweepAlong(ctx)
 	if _, err := i.Plan(ctx, r); err != nil {
 		return droveway.Job{}, err
 	}
-	a := args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256}
-	if r.Link != "" {
-		a.Location = r.shown()
-		if err := i.remember(a.Stage, r.Link); err != nil {
-			return droveway.Job{}, err
-		}
+	a, err := i.prepare(r, requestID)
+	if err != nil {
+		return droveway.Job{}, err
 	}
-	return i.cfg.Jobs.Submit(ctx, Kind, "image/"+r.Name, a, job.SubmitOptions{RequestID: requestID})
+	j, err := i.cfg.Jobs.Submit(ctx, Kind, "image/"+r.Name, a, job.SubmitOptions{RequestID: requestID})
+	if droveway.Is(err, droveway.Conflict) { // there is no job, and nobody else has what is staged for it
+		i.drop(a)
+	}
+	return j, err
+}
+
+// prepare gives the arguments of a job, and keeps beside its transfer what is not to
+// stand among them.
+func (i *Intake) prepare(r Request, requestID string) (args, error) {
+	a := args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256}
+	if r.Link == "" {
+		return a, nil
+	}
+	a.Location, a.Stage = r.shown(), r.fetched(requestID)
+	return a, i.remember(a.Stage, r.Link)
+}
+
+// drop removes what prepare has kept. If that fails, a sweep does it.
+func (i *Intake) drop(a args) {
+	if !a.fetches() {
+		return
+	}
+	if err := i.stage.Remove(a.Stage); err != nil {
+		i.cfg.Log.Warn("the link of an import that was not begun is still there", "image", a.Name, "error", err)
+	}
 }
 
 // remember keeps the link beside the transfer, and not with the job, which

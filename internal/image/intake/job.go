@@ -19,6 +19,9 @@ type args struct {
 	SHA256   string `json:"sha256,omitempty"`
 }
 
+// fetches reports whether the source is a link. Then the transfer is the job's own.
+func (a *args) fetches() bool { return a.Location != "" }
+
 // state is what the steps hand on.
 type state struct {
 	Restarts int      `json:"restarts,omitempty"` // how often the transfer began anew
@@ -65,18 +68,17 @@ func (w work) steps() []job.Step[state] {
 // claim takes the name.
 func (w work) claim(ctx context.Context, r *run) error { return w.claimName(ctx, w.Name, r.Job) }
 
-// unclaim also removes the link of a transfer that never began, unless another job
-// has the name, and with it the transfer.
+// unclaim also removes a transfer that never began. That of a link is the job's own;
+// an upload belongs to the job that has the name.
 func (w work) unclaim(ctx context.Context, r *run) error {
 	img, _, err := w.cfg.Fleet.Images.Get(ctx, w.Name)
-	if err == nil && img.Job != r.Job {
-		return nil
-	}
 	if err != nil && !droveway.Is(err, droveway.NotFound) {
 		return err
 	}
-	if err := w.stage.Remove(w.Stage); err != nil {
-		return err
+	if others := err == nil && img.Job != r.Job; !others || w.fetches() {
+		if err := w.stage.Remove(w.Stage); err != nil {
+			return err
+		}
 	}
 	return w.unclaimName(ctx, w.Name, r.Job)
 }

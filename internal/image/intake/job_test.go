@@ -3,18 +3,23 @@ package intake
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/job"
 	"github.com/droveway/droveway/internal/engine/job/jobtest"
 	"github.com/droveway/droveway/internal/image/sourcetest"
+	"github.com/droveway/droveway/internal/image/stage"
 )
 
 // vmdk is the test's disk as VMware exports it.
@@ -63,7 +68,7 @@ func TestJob(t *testing.T) {
 				k := w.begin(t, Request{Name: "a", Link: s.URL})
 				return jobtest.World[state]{Args: k.args, Steps: k.steps(), Check: func(t *testing.T, succeeded bool) {
 					if !succeeded {
-						w.wantNothingButLink(t)
+						w.wantNothingButLink(t, k)
 						return
 					}
 					names := map[string][]string{"raw": {"a"}, "ova": {"a-1", "a-2"}}[name]
@@ -81,14 +86,17 @@ func TestJob(t *testing.T) {
 
 // wantNothingButLink allows for the record of a transfer whose job was cancelled
 // before its first step: then there was nothing to undo.
-func (w *world) wantNothingButLink(t *testing.T) {
+func (w *world) wantNothingButLink(t *testing.T, k work) {
 	t.Helper()
-	left := slices.DeleteFunc(w.left(t), func(name string) bool { return strings.HasPrefix(name, staged("a", "")) })
+	left := slices.DeleteFunc(w.left(t), func(name string) bool { return strings.HasPrefix(name, k.Stage) })
 	if len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if n, err := w.Uploaded("a", ""); n != 0 {
-		t.Errorf("%d bytes of the source are left (%v)", n, err)
+	f, err := w.stage.Open(k.Stage)
+	must(t, err)
+	defer f.Close()
+	if f.Offset() != 0 {
+		t.Errorf("%d bytes of the source are left", f.Offset())
 	}
 }
 
@@ -129,6 +137,121 @@ func TestSeveralDisks(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// start starts a job that nobody runs, and gives its work.
+func (w *world) start(t *testing.T, r Request, id string) work {
+	t.Helper()
+	j, err := w.Start(t.Context(), r, id)
+	must(t, err)
+	k := work{Intake: w.Intake}
+	must(t, json.Unmarshal(j.Args, &k.args))
+	return k
+}
+
+// TestTwoOfOneName starts two imports of one name before either has claimed it: the
+// first has what it asked for, and the second leaves nothing.
+func TestTwoOfOneName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startStore(t))
+	other := disk()
+	copy(other, "other")
+	a, b := sourcetest.New(t, disk(), sourcetest.Manners{}), sourcetest.New(t, other, sourcetest.Manners{})
+	first := w.start(t, Request{Name: "a", Link: a.URL}, "")
+	second := w.start(t, Request{Name: "a", Link: b.URL}, "")
+	again := w.start(t, Request{Name: "a", Link: a.URL}, "")
+	must(t, w.cfg.Fleet.Images.Create(t.Context(), "a", droveway.Image{Meta: droveway.Meta{Name: "a"}, Job: "another"}))
+	for _, k := range []work{second, again} {
+		if j := k.do(t, t.Context()); j.State != droveway.JobFailed || !strings.Contains(j.Error, "being imported by job another") {
+			t.Errorf("the job %s: %s", j.State, j.Error)
+		}
+		if w.stage.Has(k.Stage) {
+			t.Error("it leaves what was staged for it")
+		}
+	}
+	must(t, w.cfg.Fleet.Images.Delete(t.Context(), "a"))
+	result(t, first.do(t, t.Context()))
+	w.wantImage(t, "a", disk())
+}
+
+// TestOneRequest starts an import twice by the same request, and another by its name.
+func TestOneRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startStore(t))
+	s := sourcetest.New(t, disk(), sourcetest.Manners{})
+	r := Request{Name: "a", Link: s.URL}
+	first := w.start(t, r, "request")
+	if again := w.start(t, r, "request"); again.Stage != first.Stage {
+		t.Error("the same request has another transfer")
+	}
+	before := w.left(t)
+	// As if both had found no job: what the manager says then counts.
+	r.Disk = "1"
+	a, err := w.prepare(r, "request")
+	must(t, err)
+	if _, err := w.cfg.Jobs.Submit(t.Context(), Kind, "image/a", a, job.SubmitOptions{RequestID: "request"}); !droveway.Is(err, droveway.Conflict) {
+		t.Errorf("another import by the same request: %v", err)
+	}
+	w.drop(a)
+	if d := cmp.Diff(before, w.left(t)); d != "" || !w.stage.Has(first.Stage) {
+		t.Errorf("left (-want +got):\n%s", d)
+	}
+}
+
+// TestSweep removes what was abandoned when something else begins, but not what jobs
+// that have not ended need.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startStore(t))
+	s := sourcetest.New(t, disk(), sourcetest.Manners{})
+	age := func() {
+		t.Helper()
+		old := time.Now().Add(-stage.Keep - time.Hour)
+		entries, err := os.ReadDir(filepath.Join(w.dir, ".stage"))
+		must(t, err)
+		for _, e := range entries {
+			must(t, os.Chtimes(filepath.Join(w.dir, ".stage", e.Name()), old, old))
+		}
+	}
+	_, _ = w.Receive(t.Context(), "a", "u", 0, 9, strings.NewReader("part"))
+	running := w.start(t, Request{Name: "b", Link: s.URL}, "")
+	age()
+	w.start(t, Request{Name: "c", Link: s.URL}, "")
+	if w.stage.Has(staged("a", "u")) || !w.stage.Has(running.Stage) {
+		t.Error("Start removed the wrong one")
+	}
+	_, _ = w.Receive(t.Context(), "a", "u", 0, 9, strings.NewReader("part"))
+	age()
+	_, _ = w.Receive(t.Context(), "d", "u", 0, 9, strings.NewReader("part"))
+	if w.stage.Has(staged("a", "u")) || !w.stage.Has(running.Stage) || !w.stage.Has(staged("d", "u")) {
+		t.Error("Receive removed the wrong one")
+	}
+}
+
+// TestLookedAt looks at an upload while the job opens it: the job tries again.
+func TestLookedAt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startStore(t))
+	_, err := w.Receive(t.Context(), "a", "u", 0, 0, bytes.NewReader(disk()))
+	must(t, err)
+	k := w.begin(t, Request{Name: "a", Upload: "u"})
+	for _, step := range []string{"fetch", "examine", "convert"} {
+		f, err := w.stage.Open(k.Stage)
+		must(t, err)
+		steps := slices.DeleteFunc(k.steps(), func(s job.Step[state]) bool { return s.Name != step })
+		rec, err := job.NewRecord(steps)
+		must(t, err)
+		rec.State = json.RawMessage(`{"images":["a"]}`)
+		must(t, job.Execute(t.Context(), rec, steps, job.Env{Journal: memory{}, Log: slog.New(slog.DiscardHandler), Retry: func(attempt int) time.Duration {
+			if attempt == 2 {
+				must(t, f.Close())
+			}
+			return time.Millisecond
+		}}))
+		if rec.Job.State != droveway.JobSucceeded {
+			t.Errorf("%s: the job %s: %s", step, rec.Job.State, rec.Job.Error)
+		}
 	}
 }
 

@@ -2,9 +2,11 @@ package intake
 
 import (
 	"context"
+	"errors"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image"
+	"github.com/droveway/droveway/internal/image/stage"
 	"github.com/droveway/droveway/internal/image/survey"
 )
 
@@ -14,10 +16,25 @@ type opened struct {
 	path, sum string
 }
 
+// passing gives another attempt to what is only in somebody's hands for now: who asks
+// how far an upload is, or what it would become, opens it, too.
+func passing(err error) error {
+	if errors.Is(err, stage.ErrOpen) {
+		return droveway.Errorf(droveway.Unavailable, "%w", err)
+	}
+	return err
+}
+
+// mine opens what has arrived for the job.
+func (w work) mine() (*stage.File, error) {
+	f, err := w.whole(w.Stage)
+	return f, passing(err)
+}
+
 // arrived opens what has arrived. The job has it to itself, through its claim on
 // the name.
 func (w work) arrived() (*opened, error) {
-	f, err := w.whole(w.Stage)
+	f, err := w.mine()
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +48,7 @@ func (w work) arrived() (*opened, error) {
 
 // examine checks the checksums, and finds out which images there will be.
 func (w work) examine(ctx context.Context, r *run) error {
-	f, err := w.whole(w.Stage)
+	f, err := w.mine()
 	if err != nil {
 		return err
 	}

@@ -29,29 +29,39 @@ func (i *Intake) Receive(ctx context.Context, name, upload string, offset, size 
 	if err := i.free(ctx, name); err != nil {
 		return 0, err
 	}
-	if err := i.checkRoom(size - offset); err != nil {
-		return 0, err
-	}
+	i.sweepAlong(ctx)
 	f, err := i.stage.Open(staged(name, upload))
 	if err != nil {
 		return 0, err
 	}
-	at, err := receive(ctx, f, name, offset, size, from)
+	at, err := i.into(ctx, f, name, offset, size, from)
 	if again := f.Close(); err == nil {
 		err = again
 	}
-	if full(err) {
-		_ = i.Abandon(name, upload) // with what it holds there is no room for anything
+	if useless := at == 0 || full(err) && at > offset; err != nil && useless {
+		_ = i.Abandon(name, upload) // it holds nothing, or so much that there is no room for anything
 	}
 	return at, err
 }
 
-func receive(ctx context.Context, f *stage.File, name string, offset, size int64, from io.Reader) (int64, error) {
+// into receives into a file that is open. A job can have claimed the name since it was
+// free; from now on it would have to wait for the file.
+func (i *Intake) into(ctx context.Context, f *stage.File, name string, offset, size int64, from io.Reader) (int64, error) {
+	if err := i.free(ctx, name); err != nil {
+		return f.Offset(), err
+	}
 	if offset == 0 && f.Offset() > 0 {
 		if err := f.Reset(); err != nil {
 			return 0, err
 		}
 	}
+	if err := i.checkRoom(size - offset); err != nil {
+		return f.Offset(), err
+	}
+	return receive(ctx, f, name, offset, size, from)
+}
+
+func receive(ctx context.Context, f *stage.File, name string, offset, size int64, from io.Reader) (int64, error) {
 	if f.Offset() != offset {
 		return f.Offset(), droveway.Errorf(droveway.Conflict, "image %s: %d bytes of the upload have arrived, not %d: go on from there", name, f.Offset(), offset)
 	}

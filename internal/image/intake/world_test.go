@@ -96,9 +96,12 @@ func newWorldIn(t *testing.T, js jetstream.JetStream, dir string) *world {
 	t.Cleanup(web.CloseIdleConnections)
 	w.Intake, err = New(Config{
 		Fleet:   &fleet.Fleet{Images: store.NewTable[droveway.Image](kv, "image")},
-		Library: library, Events: &w.events, HTTP: source.NewClient(web), Patience: 5 * time.Second, Log: log,
+		Library: library, Jobs: job.NewManager(job.ManagerConfig{Jobs: kv, Log: log}), Events: &w.events, HTTP: source.NewClient(web), Patience: 5 * time.Second, Log: log,
 	})
 	must(t, err)
+	for _, k := range w.Kinds() {
+		w.cfg.Jobs.Register(k)
+	}
 	return w
 }
 
@@ -106,11 +109,8 @@ func newWorldIn(t *testing.T, js jetstream.JetStream, dir string) *world {
 func (w *world) begin(t *testing.T, r Request) work {
 	t.Helper()
 	must(t, r.check())
-	a := args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256}
-	if r.Link != "" {
-		a.Location = r.shown()
-		must(t, w.remember(a.Stage, r.Link))
-	}
+	a, err := w.prepare(r, "begun")
+	must(t, err)
 	return work{w.Intake, a}
 }
 
