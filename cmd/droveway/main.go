@@ -14,6 +14,9 @@ import (
 )
 
 func main() {
+	if daemon.First() {
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	_, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS)

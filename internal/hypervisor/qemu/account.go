@@ -139,3 +139,10 @@ func (a *account) passes(dir os.FileInfo) bool {
 	}
 	return dir.Mode()&0o001 != 0
 }
+
+// Credential is that of a user as guests run with it; nil for the empty name, which
+// is the user of this process.
+func Credential(name string) (*syscall.Credential, error) {
+	a, err := lookup(name)
+	return a.credential(), err
+}

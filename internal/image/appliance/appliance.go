@@ -2,10 +2,14 @@ package appliance
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/appliance/wire"
+	"github.com/droveway/droveway/internal/image/format"
 	"github.com/droveway/droveway/internal/image/inspect"
 	"github.com/droveway/droveway/internal/image/repair"
 )
@@ -42,13 +46,7 @@ type Request struct {
 }
 
 // Change is a file that a repair has made or changed.
-type Change struct {
-	Step   string `json:"step"`             // of the plan
-	Path   string `json:"path"`             // in the guest
-	Before string `json:"before,omitempty"` // SHA-256; empty: there was no such file
-	After  string `json:"after,omitempty"`  // SHA-256, or where a symbolic link leads
-	Backup string `json:"backup,omitempty"` // where the original is kept, in the guest
-}
+type Change = wire.Change
 
 // Result is what was done.
 type Result struct {
@@ -57,7 +55,41 @@ type Result struct {
 }
 
 // Repair creates the overlay and carries out the plan on it. When it fails, there is
-// no overlay, and the error says at which step and what was said there.
-func (a *Appliance) Repair(context.Context, Request) (*Result, error) {
-	return nil, droveway.Missing("image.repair", "this version cannot repair images yet")
+// no overlay, and the error says at which step and what was said there: Unsupported
+// if this host or this image is not fit for it, Unavailable if it took too long or
+// ctx ended, Invalid if the guest is to blame.
+func (a *Appliance) Repair(ctx context.Context, r Request) (*Result, error) {
+	result, err := a.repair(ctx, r)
+	if err != nil {
+		return nil, droveway.Errorf(droveway.KindOf(err), "repair the image: %w", err)
+	}
+	return result, nil
+}
+
+func (a *Appliance) repair(ctx context.Context, r Request) (result *Result, err error) {
+	image, err := format.Open(r.Image) // refuses what leads to other files
+	if err != nil {
+		return nil, err
+	}
+	defer image.Close()
+	order, notes, err := orderFor(r, image)
+	if err != nil {
+		return nil, err
+	}
+	m, err := a.machine(ctx, order)
+	if err != nil {
+		return nil, err
+	}
+	defer m.close()
+	if err := m.open(ctx, r, image); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(r.Overlay))
+		}
+	}()
+	t := &transcript{request: r, total: len(order.Steps) + ownSteps, result: &Result{}}
+	t.say(notes...)
+	return t.follow(ctx, m)
 }

@@ -30,9 +30,24 @@ type PhysicalVolume struct {
 // LogicalVolume is a volume made from pieces of physical volumes.
 type LogicalVolume struct {
 	Group, Name string
+	UUID        string      // of the group and of the volume, without hyphens
 	R           io.ReaderAt // nil: it cannot be read, Problem says why
 	Size        int64
 	Problem     string
+	Pieces      []Piece // in order, without holes
+}
+
+// Piece is a part of a logical volume. Start, Size and Stripe are bytes; the bytes
+// lie in turn on each leg, Stripe at a time.
+type Piece struct {
+	Start, Size, Stripe int64
+	Legs                []Leg
+}
+
+// Leg is where on a physical volume a piece begins, in bytes.
+type Leg struct {
+	Volume string // the Name of the physical volume
+	Base   int64
 }
 
 // IsPhysicalVolume reports whether r begins with the label of LVM2.
@@ -150,12 +165,12 @@ func volumesOf(group string, vg *section, pvs []*PhysicalVolume) []LogicalVolume
 	var all []LogicalVolume
 	lvs := vg.part("logical_volumes")
 	for _, name := range lvs.order[:min(len(lvs.order), maxParts)] {
-		lv := LogicalVolume{Group: group, Name: name}
+		lv := LogicalVolume{Group: group, Name: name, UUID: bare(vg.text("id")) + bare(lvs.part(name).text("id"))}
 		m, err := mapSegments(vg, lvs.part(name), pvs)
 		if err != nil {
 			lv.Problem = err.Error()
 		} else {
-			lv.R, lv.Size = m, m.size
+			lv.R, lv.Size, lv.Pieces = m, m.size, m.pieces()
 		}
 		if visible(lvs.part(name)) {
 			all = append(all, lv)
@@ -163,6 +178,9 @@ func volumesOf(group string, vg *section, pvs []*PhysicalVolume) []LogicalVolume
 	}
 	return all
 }
+
+// bare is an identifier of LVM as the device mapper has it.
+func bare(id string) string { return strings.ReplaceAll(id, "-", "") }
 
 func visible(lv *section) bool {
 	for _, s := range lv.values["status"] {
@@ -187,7 +205,20 @@ type segment struct {
 
 type leg struct {
 	r    io.ReaderAt
-	base int64 // bytes
+	base int64  // bytes
+	on   string // name of the physical volume
+}
+
+func (m *mapping) pieces() []Piece {
+	var all []Piece
+	for _, s := range m.segments {
+		p := Piece{Start: s.start, Size: s.size, Stripe: s.stripe}
+		for _, l := range s.legs {
+			p.Legs = append(p.Legs, Leg{l.on, l.base})
+		}
+		all = append(all, p)
+	}
+	return all
 }
 
 func mapSegments(vg, lv *section, pvs []*PhysicalVolume) (*mapping, error) {
@@ -248,7 +279,7 @@ func mapSegment(vg, s *section, extent int64, pvs []*PhysicalVolume) (segment, e
 
 func findLeg(vg *section, name, first string, extent int64, pvs []*PhysicalVolume) (leg, error) {
 	pv := vg.part("physical_volumes").part(name)
-	id := strings.ReplaceAll(pv.text("id"), "-", "")
+	id := bare(pv.text("id"))
 	start, ok := pv.number("pe_start")
 	n, err := strconv.ParseInt(first, 10, 64)
 	if !ok || err != nil || n < 0 || n > (1<<62)/extent {
@@ -256,7 +287,7 @@ func findLeg(vg *section, name, first string, extent int64, pvs []*PhysicalVolum
 	}
 	for _, p := range pvs {
 		if p.UUID == id {
-			return leg{p.R, start*sector + n*extent}, nil
+			return leg{p.R, start*sector + n*extent, p.Name}, nil
 		}
 	}
 	return leg{}, invalid("physical volume %s (%s) is missing: it is on another disk", name, pv.text("id"))

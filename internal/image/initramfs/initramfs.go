@@ -281,3 +281,18 @@ func kindOf(name string) string {
 	}
 	return ""
 }
+
+// Unpack gives what a file holds that may be compressed in any of these ways. Close
+// does not close r.
+func Unpack(r io.Reader) (io.ReadCloser, error) {
+	b := bufio.NewReaderSize(r, 64<<10)
+	head, err := b.Peek(headBytes)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	_, unpacked, err := unpack(b, head)
+	if unpacked == nil {
+		return io.NopCloser(b), nil // as it is
+	}
+	return unpacked, err
+}

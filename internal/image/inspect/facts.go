@@ -218,8 +218,8 @@ func (s *inspection) bootLoader() string {
 
 var digits = regexp.MustCompile(`\d+`)
 
-// newer compares version numbers part by part.
-func newer(a, b string) int {
+// Newer compares version numbers part by part: above zero if a is the newer one.
+func Newer(a, b string) int {
 	x, y := digits.FindAllString(a, -1), digits.FindAllString(b, -1)
 	for i := range min(len(x), len(y)) {
 		p, q := strings.TrimLeft(x[i], "0"), strings.TrimLeft(y[i], "0")

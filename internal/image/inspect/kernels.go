@@ -36,7 +36,7 @@ func (s *inspection) kernels() []Kernel {
 			all = append(all, k)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Kernel) int { return newer(b.Version, a.Version) })
+	slices.SortStableFunc(all, func(a, b Kernel) int { return Newer(b.Version, a.Version) })
 	for i := range all {
 		s.drivers(&all[i], i == 0)
 	}

@@ -1,6 +1,9 @@
 package repair
 
 import (
+	"path"
+	"slices"
+
 	"github.com/droveway/droveway/internal/image/filesystem"
 	"github.com/droveway/droveway/internal/image/identify"
 	"github.com/droveway/droveway/internal/image/inspect"
@@ -49,13 +52,31 @@ type Step struct {
 	Files    []File     `json:"files,omitempty"`
 	Registry []Entry    `json:"registry,omitempty"`
 	Run      [][]string `json:"run,omitempty"`
+
+	// Enough says that the guest boots once the files are written: what Run adds is
+	// the same, made by the guest's own programs.
+	Enough bool     `json:"enough,omitempty"`
+	Makes  []string `json:"makes,omitempty"` // files that Run makes anew
 }
 
 // Beside is what is appended to the name of the original that is kept.
 const Beside = ".droveway-orig"
 
-// File is a file that is written. Exactly one of Text, Link and From says what
-// it is.
+// wholeDirectories are those of which programs read every file, whatever its name.
+var wholeDirectories = []string{"/etc/network/interfaces.d", "/etc/NetworkManager/system-connections", "/etc/sysconfig/network-scripts", "/etc/sysconfig/network"}
+
+// Kept is the name under which the original of a file is kept. In directories that
+// are read as a whole it is hidden.
+func Kept(file string) string {
+	dir, name := path.Split(file)
+	if slices.Contains(wholeDirectories, path.Clean(dir)) {
+		name = "." + name
+	}
+	return dir + name + Beside
+}
+
+// File is a file that is written. Exactly one of Text, Link, From and Append says
+// what it is.
 type File struct {
 	Path string `json:"path"`
 	Was  string `json:"was,omitempty"`  // SHA-256; empty: there is none yet
@@ -63,6 +84,10 @@ type File struct {
 	Text string `json:"text,omitempty"` // ${mac1} is the address of the machine's first card
 	Link string `json:"link,omitempty"` // a symbolic link to there
 	From string `json:"from,omitempty"` // a copy of this file of the guest, or of virtio-win:
+
+	// Append is for an initramfs: it stays as it is, and an archive of these files
+	// of the guest follows it.
+	Append []string `json:"append,omitempty"`
 }
 
 // planner is the making of one plan.
