@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ type fake struct {
 	mu      sync.Mutex
 	answers map[string]string
 	asked   []string
+	then    map[string]map[string]string // by command: the answers that are others from then on
 }
 
 // fakeInstance is an instance whose process is this one and whose monitor is
@@ -71,6 +73,7 @@ func (f *fake) answer(cmd string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, cmd)
+	maps.Copy(f.answers, f.then[cmd])
 	if a, ok := f.answers[cmd]; ok {
 		return `"return":` + a
 	}

@@ -208,6 +208,8 @@ func (i *Instance) Sent(ctx context.Context) (hypervisor.MemoryProgress, error) 
 		return p, i.about("progress of", err)
 	case s == hypervisor.Gone:
 		return p, i.about("progress of", i.gone())
+	case s == hypervisor.Stuck && m.active():
+		p.State = hypervisor.Sending // its memory goes on while its disk does not answer
 	case s == hypervisor.Sending || s == hypervisor.Held || s == hypervisor.Sent:
 		p.State, p.Follows = s, m.following()
 		if m.severed() {
@@ -241,7 +243,11 @@ func (i *Instance) Cancel(ctx context.Context) error {
 		case hypervisor.Sending, hypervisor.Held:
 			return i.cancel(ctx)
 		}
-		return nil
+		// The memory of a guest that stands on an error of its disk may be on its way.
+		if m, err := i.migration(ctx); err != nil || !m.active() {
+			return err
+		}
+		return i.cancel(ctx)
 	})
 }
 
@@ -262,8 +268,11 @@ func (i *Instance) left(ctx context.Context) (s hypervisor.State, err error) {
 	defer cancel()
 	err = i.until(ctx, func() (bool, error) {
 		var err error
-		s, err = i.state(ctx)
-		return s != hypervisor.Sending && s != hypervisor.Held, err
+		if s, err = i.state(ctx); err != nil || s != hypervisor.Stuck {
+			return s != hypervisor.Sending && s != hypervisor.Held, err
+		}
+		m, err := i.migration(ctx)
+		return !m.active(), err
 	})
 	return s, err
 }

@@ -45,7 +45,10 @@ func (i *Instance) state(ctx context.Context) (hypervisor.State, error) {
 	case "internal-error", "guest-panicked":
 		return i.receivedOr(ctx, hypervisor.Crashed)
 	case "finish-migrate", "postmigrate":
-		return m.standing(run), nil
+		if s := m.standing(run); s != hypervisor.Paused {
+			return s, nil
+		}
+		return i.pausedOrStuck(ctx)
 	}
 	switch {
 	case m.active():
@@ -54,6 +57,24 @@ func (i *Instance) state(ctx context.Context) (hypervisor.State, error) {
 		return hypervisor.Running, nil
 	}
 	return i.pausedOrReceived(ctx)
+}
+
+// pausedOrStuck tells a guest that was paused when it was to be sent from one whose
+// disk had failed. A migration that does not come about leaves both in the same state
+// (QEMU before 8.2), and only the latter is to go on by itself.
+func (i *Instance) pausedOrStuck(ctx context.Context) (hypervisor.State, error) {
+	var all []struct {
+		IOStatus string `json:"io-status"` // until it goes on
+	}
+	if err := i.execute(ctx, "query-block", nil, &all); err != nil {
+		return "", err
+	}
+	for _, b := range all {
+		if b.IOStatus != "" && b.IOStatus != "ok" {
+			return hypervisor.Stuck, nil
+		}
+	}
+	return hypervisor.Paused, nil
 }
 
 func (i *Instance) pausedOrReceived(ctx context.Context) (hypervisor.State, error) {

@@ -13,6 +13,7 @@ func TestState(t *testing.T) {
 	blank := `[{"node-name":"d0-blank"}]`
 	for _, c := range []struct {
 		run, migration, nodes string
+		block                 string
 		incoming              bool
 		want                  hypervisor.State
 	}{
@@ -35,7 +36,9 @@ func TestState(t *testing.T) {
 		{run: "paused", migration: "postcopy-active", nodes: blank, incoming: true, want: hypervisor.Received},
 		{run: "running", migration: "postcopy-active", incoming: true, want: hypervisor.Running},
 		{run: "postmigrate", migration: "completed", want: hypervisor.Sent},
-		{run: "postmigrate", migration: "cancelled", want: hypervisor.Paused}, // was paused when it was sent
+		{run: "postmigrate", migration: "cancelled", block: `[{"io-status":"ok"},{}]`, want: hypervisor.Paused}, // was paused when it was sent
+		{run: "postmigrate", migration: "failed", block: `[{"io-status":"ok"},{"io-status":"failed"}]`, want: hypervisor.Stuck},
+		{run: "io-error", migration: "active", want: hypervisor.Stuck}, // its memory is sent all the same
 		{run: "inmigrate", incoming: true, want: hypervisor.Incoming},
 		{run: "inmigrate", migration: "active", incoming: true, want: hypervisor.Incoming},
 		{run: "paused", migration: "completed", nodes: blank, incoming: true, want: hypervisor.Received},
@@ -53,6 +56,7 @@ func TestState(t *testing.T) {
 				"query-status":            fmt.Sprintf(`{"status":%q}`, c.run),
 				"query-migrate":           fmt.Sprintf(`{"status":%q}`, c.migration),
 				"query-named-block-nodes": c.nodes,
+				"query-block":             c.block,
 			})
 			if got, err := i.State(t.Context()); err != nil || got != c.want {
 				t.Errorf("%s, %v, want %s", got, err, c.want)
@@ -91,6 +95,28 @@ func TestCrashedGuestIsNotContinued(t *testing.T) {
 	})
 	if err := i.Resume(t.Context()); err != nil || f.count("cont") != 0 || f.count("block-job-resume") != 1 {
 		t.Errorf("%v; told %d times to go on, its copy %d times", err, f.count("cont"), f.count("block-job-resume"))
+	}
+}
+
+// SYSTEMS 6.6: the move of a guest that stands on an error of its disk goes on, and
+// can be called off: else its memory would be sent on behind everybody's back.
+func TestStuckGuestIsSentAndCalledBack(t *testing.T) {
+	t.Parallel()
+	i, f := fakeInstance(t, hypervisor.Spec{}, map[string]string{
+		"query-status": `{"status":"io-error"}`, "query-migrate": `{"status":"active"}`, "migrate_cancel": `{}`,
+	})
+	f.then = map[string]map[string]string{"migrate_cancel": {"query-migrate": `{"status":"cancelled"}`}}
+	if p, err := i.Sent(t.Context()); err != nil || p.State != hypervisor.Sending || p.Error != "" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if err := i.Cancel(t.Context()); err != nil || f.count("migrate_cancel") != 1 {
+		t.Errorf("%v; called back %d times", err, f.count("migrate_cancel"))
+	}
+	if p, err := i.Sent(t.Context()); err != nil || p.State != hypervisor.Running {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if err := i.Cancel(t.Context()); err != nil || f.count("migrate_cancel") != 1 {
+		t.Errorf("%v; called back %d times, though it is not sent", err, f.count("migrate_cancel"))
 	}
 }
 
