@@ -250,6 +250,7 @@ func (a *Agent) handlers() map[string]bus.Handler {
 		verbRevoke:    command(a, verbRevoke, a.revoke),
 		verbRelease:   command(a, verbRelease, a.release),
 		verbWelcome:   command(a, verbWelcome, a.welcome),
+		verbUnwelcome: command(a, verbUnwelcome, a.unwelcome),
 		verbGiveBack:  command(a, verbGiveBack, a.giveBack),
 		verbHome:      command(a, verbHome, a.home),
 		verbLeave:     command(a, verbLeave, a.leave),

@@ -135,8 +135,8 @@ func (c *Client) Await(ctx context.Context, host string, r Ref) (hypervisor.Memo
 	return ask[hypervisor.MemoryProgress](ctx, c, host, verbAwait, r, nil)
 }
 
-// Cancel ends sending; the guest goes on at the source. Once handed over it is
-// refused.
+// Cancel ends sending; the guest goes on where it is, at the source or, if its memory
+// was on its way back, at the target. Once handed over it is refused.
 func (c *Client) Cancel(ctx context.Context, host string, r Ref) (Observed, error) {
 	return ask[Observed](ctx, c, host, verbCancel, r, nil)
 }
@@ -193,6 +193,12 @@ func (c *Client) Welcome(ctx context.Context, host string, r Reserve) (Reserved,
 // home.
 func (c *Client) GiveBack(ctx context.Context, host string, r Ref) (Observed, error) {
 	return ask[Observed](ctx, c, host, verbGiveBack, r, nil)
+}
+
+// Unwelcome takes Welcome back. First the target has to have said, by Cancel, that the
+// guest goes on there.
+func (c *Client) Unwelcome(ctx context.Context, host string, r Ref) (Observed, error) {
+	return ask[Observed](ctx, c, host, verbUnwelcome, r, nil)
 }
 
 // Home lets, on the source, the guest run that has come back.

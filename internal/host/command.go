@@ -37,6 +37,7 @@ const (
 	verbRevoke    = "move.revoke"
 	verbRelease   = "move.release"
 	verbWelcome   = "move.welcome"
+	verbUnwelcome = "move.unwelcome"
 	verbGiveBack  = "move.giveback"
 	verbHome      = "move.home"
 	verbLeave     = "move.leave"

@@ -36,6 +36,32 @@ func (a *Agent) welcome(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 	return Reserved{Address: listen}, err
 }
 
+// unwelcome ends, on the host that serves a machine's disks, the instance that waits
+// for memory which does not come, or is not wanted: the other host said that the
+// guest goes on there. The disks are served on.
+func (a *Agent) unwelcome(ctx context.Context, m *machine, _ Ref, _ *task) (Observed, error) {
+	if err := m.must(verbUnwelcome, RoleSecondary); err != nil {
+		return Observed{}, err
+	}
+	s, err := m.state(ctx)
+	if err != nil {
+		return Observed{}, err
+	}
+	switch s {
+	case hypervisor.Incoming, hypervisor.Received, hypervisor.Sent, hypervisor.Gone:
+	default:
+		return Observed{}, droveway.Errorf(droveway.Conflict, "machine %s has come back here: its instance is %s", m.name, s)
+	}
+	if err := m.kill(ctx); err != nil {
+		return Observed{}, err
+	}
+	a.removeDir(a.instanceDir(&m.rec.Instance))
+	if err := a.save(m, func(r *record) { r.Handle, r.Listen = nil, "" }); err != nil {
+		return Observed{}, err
+	}
+	return a.observe(ctx, m), nil
+}
+
 // giveBack ends a machine here whose memory is held back on its way home. Its
 // disks are left as they are: the origin has all that they have.
 func (a *Agent) giveBack(ctx context.Context, m *machine, _ Ref, _ *task) (Observed, error) {

@@ -115,13 +115,17 @@ func (a *Agent) await(ctx context.Context, r Ref) (hypervisor.MemoryProgress, er
 	}
 }
 
-// cancel ends sending: the machine is at home again.
+// cancel ends sending: the machine is at home again, or, if its memory was on its way
+// back, hydrates on.
 func (a *Agent) cancel(ctx context.Context, m *machine, _ Ref, _ *task) (Observed, error) {
-	if err := m.must(verbCancel, RoleIdle, RoleHome, RoleLeaving); err != nil {
+	if err := m.must(verbCancel, RoleIdle, RoleHome, RoleLeaving, RoleHydrating); err != nil {
 		return Observed{}, err
 	}
 	if err := a.recall(ctx, m); err != nil {
 		return Observed{}, err
+	}
+	if m.rec.Role == RoleHydrating {
+		return a.observe(ctx, m), nil
 	}
 	if err := a.endSecondary(ctx, m); err != nil {
 		return Observed{}, err
@@ -130,7 +134,7 @@ func (a *Agent) cancel(ctx context.Context, m *machine, _ Ref, _ *task) (Observe
 }
 
 func (a *Agent) recall(ctx context.Context, m *machine) error {
-	if m.rec.Role != RoleLeaving {
+	if m.rec.Role != RoleLeaving && m.rec.Role != RoleHydrating {
 		return nil
 	}
 	s, err := m.state(ctx)
@@ -145,6 +149,9 @@ func (a *Agent) recall(ctx context.Context, m *machine) error {
 		if err := mv.Cancel(ctx); err != nil {
 			return fmt.Errorf("call machine %s back: %w", m.name, err)
 		}
+	}
+	if m.rec.Role == RoleHydrating {
+		return nil
 	}
 	return a.save(m, func(r *record) { r.Role = RoleHome })
 }

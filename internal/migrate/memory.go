@@ -102,7 +102,7 @@ func (s *state) note(p hypervisor.MemoryProgress) {
 // held waits until memory that a host sends is held back. If that fails the
 // progress it returns has the error.
 func (m *Moves) held(ctx context.Context, r *run, from string, ref host.Ref) (hypervisor.MemoryProgress, error) {
-	for {
+	for begun := time.Now(); ; {
 		p, err := m.cfg.Hosts.Await(ctx, from, ref)
 		if err != nil || p.State == hypervisor.Held || p.State == hypervisor.Sent {
 			p.Error = ""
@@ -118,6 +118,9 @@ func (m *Moves) held(ctx context.Context, r *run, from string, ref host.Ref) (hy
 			if err := m.converge(ctx, r, p); err != nil {
 				return p, err
 			}
+		} else if p.Iterations > maxPasses && time.Since(begun) > m.giveUp {
+			p.Error = rates(p)
+			return p, nil
 		}
 		r.Progress(droveway.Progress{Done: p.Total - p.Remaining, Total: p.Total, Rate: p.Rate, Remaining: remaining(p.Remaining, p.Rate)})
 	}
@@ -135,14 +138,17 @@ func (m *Moves) converge(ctx context.Context, r *run, p hypervisor.MemoryProgres
 	if p.Iterations <= maxPasses {
 		return nil
 	}
-	rates := fmt.Sprintf("the guest changes %s a second of its memory and %s a second are sent", mib(p.DirtyRate), mib(p.Rate))
 	if s.Postcopy {
 		r.Log.Info("memory follows after the switchover: passes over it do not end", "passes", p.Iterations, "dirty", p.DirtyRate, "rate", p.Rate)
-		return m.hurry(ctx, r, fmt.Sprintf("%s, %s after %d passes", precopy, postcopy, maxPasses), rates)
+		return m.hurry(ctx, r, fmt.Sprintf("%s, %s after %d passes", precopy, postcopy, maxPasses), rates(p))
 	}
-	s.Result.Memory.Why = rates + ", and one of the hosts cannot let memory follow: call it off with --abort, or wait until the guest is quieter"
+	s.Result.Memory.Why = rates(p) + ", and one of the hosts cannot let memory follow: call it off with --abort, or wait until the guest is quieter"
 	r.Result(s.Result)
 	return nil
+}
+
+func rates(p hypervisor.MemoryProgress) string {
+	return fmt.Sprintf("the guest changes %s a second of its memory and %s a second are sent", mib(p.DirtyRate), mib(p.Rate))
 }
 
 func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -55,11 +55,12 @@ type Publisher interface {
 // Moves moves machines.
 type Moves struct {
 	cfg     Config
-	placing sync.Mutex // held from the choice of a host until the room there is reserved
+	placing sync.Mutex    // held from the choice of a host until the room there is reserved
+	giveUp  time.Duration // giveUpAfter; tests have less of it
 }
 
 // New makes it.
-func New(cfg Config) *Moves { return &Moves{cfg: cfg} }
+func New(cfg Config) *Moves { return &Moves{cfg: cfg, giveUp: giveUpAfter} }
 
 // Request is a move that somebody wants.
 type Request struct {
@@ -206,7 +207,9 @@ type state struct {
 	Switched int64         `json:"switched"` // Unix ms at which the guest ran on the target
 	Waits    waits         `json:"waits,omitzero"`
 	BackAt   uint64        `json:"back_at"` // token of the instance that came back to the source
-	Result   Result        `json:"result"`
+	// BackFails is since when the memory does not get back, Unix ms; 0: no attempt failed.
+	BackFails int64  `json:"back_fails,omitempty"`
+	Result    Result `json:"result"`
 
 	Reads hypervisor.Reads `json:"reads,omitempty"`
 

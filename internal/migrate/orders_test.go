@@ -10,11 +10,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/job"
 	"github.com/droveway/droveway/internal/engine/lease"
 	"github.com/droveway/droveway/internal/engine/store"
+	"github.com/droveway/droveway/internal/host"
+	"github.com/droveway/droveway/internal/hypervisor"
 	"github.com/droveway/droveway/internal/machine"
 )
 
@@ -305,4 +308,60 @@ func TestRateRefused(t *testing.T) {
 		_, err := withRate(c.j, 1)
 		refused(t, err, droveway.Conflict, c.says)
 	}
+}
+
+// unsent is a move that was called off, and whose guest's memory does not get back.
+func unsent(t *testing.T) (*world, droveway.Job) {
+	t.Helper()
+	w, j := moving(t)
+	w.moves.giveUp = 300 * time.Millisecond
+	w.write(1, 2)
+	w.hosts[1].driver.Fail("Send", droveway.Errorf(droveway.Unavailable, "no way back"))
+	must(t, w.moves.cfg.Jobs.Cancel(t.Context(), j.Name))
+	w.eventually("the call-off was given up", func() bool { return !w.job(j).Cancel })
+	w.hosts[1].driver.Fail("Send", nil)
+	if r := w.result(&job.Record{Job: w.job(j)}); r.Live != w.hosts[1].name || !strings.Contains(r.Why, "--abort tries it again") || !strings.Contains(r.Why, "no way back") {
+		t.Errorf("the job says that host %s is live: %s", r.Live, r.Why)
+	}
+	if n := w.events.count("machine.stays"); n != 1 {
+		t.Errorf("said %d times by an event", n)
+	}
+	if o := w.show(0); o.Role != host.RoleSecondary || o.Instance != hypervisor.Gone {
+		t.Errorf("the source has it as %s, its instance is %s: want its disks only", o.Role, o.Instance)
+	}
+	w.write(1, 3)
+	return w, j
+}
+
+// A call-off that cannot be carried out is given up: the move goes on to its end, and
+// the machine can leave again, to the host that had made ready for it.
+func TestAbortThatIsGivenUp(t *testing.T) {
+	t.Parallel()
+	w, j := unsent(t)
+	_, err := w.moves.Rate(t.Context(), name, 0)
+	must(t, err)
+	w.ends(j, droveway.JobSucceeded)
+	w.mustLive(1, 1, 2, 3)
+	j, err = w.moves.Start(t.Context(), Request{Machine: name, To: w.hosts[0].name}, "")
+	must(t, err)
+	w.ends(j, droveway.JobSucceeded)
+	w.mustLive(0, 1, 2, 3)
+}
+
+// It can be tried again.
+func TestAbortAfterOneThatWasGivenUp(t *testing.T) {
+	t.Parallel()
+	w, j := unsent(t)
+	must(t, w.moves.cfg.Jobs.Cancel(t.Context(), j.Name))
+	w.ends(j, droveway.JobFailed)
+	w.mustLive(0, 1, 2, 3)
+}
+
+// After it the target may die like in any other move.
+func TestDeathAfterAnAbortThatWasGivenUp(t *testing.T) {
+	t.Parallel()
+	w, j := unsent(t)
+	w.hosts[1].driver.Kill(name)
+	w.ends(j, droveway.JobFailed)
+	w.mustLive(0, 1, 2, 3)
 }

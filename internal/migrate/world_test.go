@@ -283,3 +283,15 @@ func (s *events) Publish(_ context.Context, e droveway.Event) error {
 	s.all = append(s.all, e)
 	return nil
 }
+
+// count is how many events of a type were published.
+func (s *events) count(kind string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.all {
+		if e.Type == kind {
+			n++
+		}
+	}
+	return n
+}

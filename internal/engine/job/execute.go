@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/droveway/droveway"
@@ -30,7 +31,7 @@ type Journal interface {
 // Env is what a job runs in.
 type Env struct {
 	Journal Journal
-	Asked   <-chan struct{}                       // closed when a cancel is asked for; may be nil
+	Asked   <-chan struct{}                       // closed when a cancel is asked for; may be nil; of what was asked before, the record tells
 	Log     *slog.Logger                          // has the key job
 	Retry   func(attempt int) time.Duration       // the wait after an attempt; nil: 100 ms to 5 s
 	Changed func(Record)                          // after state or step has changed; may be nil
@@ -62,12 +63,16 @@ func Execute[S any](ctx context.Context, rec *Record, steps []Step[S], env Env) 
 	}
 	x.ctx, x.abort = context.WithCancelCause(ctx)
 	defer x.abort(nil)
-	x.forward, x.stop = context.WithCancelCause(x.ctx)
+	x.hear()
 	defer x.stop(nil)
 	if rec.Job.Cancel {
 		x.stop(ErrCancelled)
 	}
-	go x.heed(x.forward)
+	select {
+	case <-env.Asked:
+	default:
+		go x.heed(x.hearing())
+	}
 	return x.loop()
 }
 
@@ -79,8 +84,7 @@ func retryDelay(attempt int) time.Duration {
 type execution[S any] struct {
 	ctx     context.Context         // ends with Execute's, or when the journal cannot be written
 	abort   context.CancelCauseFunc // ends ctx
-	forward context.Context         // of steps that a cancel may interrupt
-	stop    context.CancelCauseFunc // ends forward
+	forward atomic.Pointer[hearing]
 	steps   []Step[S]
 	env     Env
 
@@ -89,6 +93,23 @@ type execution[S any] struct {
 	state      S
 	progressed time.Time
 }
+
+// hearing is the context of steps that a cancel may interrupt.
+type hearing struct {
+	context.Context
+	stop context.CancelCauseFunc
+}
+
+// hear begins to hear a cancel, anew after one that was taken back.
+func (x *execution[S]) hear() {
+	h := &hearing{}
+	h.Context, h.stop = context.WithCancelCause(x.ctx)
+	x.forward.Store(h)
+}
+
+func (x *execution[S]) hearing() context.Context { return x.forward.Load() }
+
+func (x *execution[S]) stop(cause error) { x.forward.Load().stop(cause) }
 
 // heed waits for a cancel.
 func (x *execution[S]) heed(forward context.Context) {
@@ -100,7 +121,7 @@ func (x *execution[S]) heed(forward context.Context) {
 }
 
 func (x *execution[S]) cancelled() bool {
-	return errors.Is(context.Cause(x.forward), ErrCancelled)
+	return errors.Is(context.Cause(x.hearing()), ErrCancelled)
 }
 
 func (x *execution[S]) loop() error {

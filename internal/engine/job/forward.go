@@ -75,11 +75,11 @@ func (x *execution[S]) enter(change func(*droveway.Job)) error {
 // attempts does a step until it succeeds or fails for good, which is its failure.
 // The other error ends Execute.
 func (x *execution[S]) attempts(s Step[S]) (failure, err error) {
-	ctx := x.forward
-	if x.rec.decided() {
-		ctx = x.ctx
-	}
 	for n := 1; ; n++ {
+		ctx := x.hearing()
+		if x.rec.decided() || x.cancelled() { // it would not hear, or has heard
+			ctx = x.ctx
+		}
 		failure := x.call(ctx, s.Name, s.Do)
 		switch {
 		case x.ctx.Err() != nil:
@@ -92,7 +92,7 @@ func (x *execution[S]) attempts(s Step[S]) (failure, err error) {
 			return explain(s.Name, failure, n), nil
 		}
 		if x.cancelled() {
-			ctx = x.ctx // it has heard
+			ctx = x.ctx
 		}
 		if err := x.retry(ctx, s.Name, failure, n); err != nil {
 			return nil, err

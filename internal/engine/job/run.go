@@ -55,6 +55,18 @@ func (r *Run[S]) Cancelled() bool { return r.x.cancelled() }
 // ends with the process only.
 func (r *Run[S]) Onward() context.Context { return r.x.ctx }
 
+// Withdraw takes back a cancel that the step has heard and cannot obey, and writes
+// State: the job goes on, and hears the next one. The step returns an error that is
+// tried again.
+func (r *Run[S]) Withdraw(ctx context.Context) error {
+	x := r.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.rec.Job.Cancel = false
+	x.hear()
+	return x.save(ctx)
+}
+
 // Args reads the arguments of the job, as far as its owner has heard of an Amend:
 // it hears with each write of the record, progress among them.
 func (r *Run[S]) Args(into any) error {

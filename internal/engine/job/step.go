@@ -25,7 +25,7 @@ type Step[S any] struct {
 	// Turns says that this step, though after the point, hears a cancel: its
 	// context ends, Cancelled tells why, and it turns the job round itself, under
 	// Onward, and says by Fail how it has left things. Succeeding it overrules the
-	// cancel.
+	// cancel. If it cannot turn the job round, Withdraw takes the cancel back.
 	Turns bool
 }
 

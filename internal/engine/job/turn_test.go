@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/job"
@@ -50,3 +51,61 @@ func TestTurns(t *testing.T) {
 type discard struct{}
 
 func (discard) Save(context.Context, *job.Record) error { return nil }
+
+// A cancel that a step cannot obey is taken back: the job goes on, and the next
+// cancel is heard, from the journal or from a later owner's start.
+func TestWithdraw(t *testing.T) {
+	t.Parallel()
+	for _, interrupted := range []bool{false, true} {
+		asked := make(chan struct{})
+		j := &memory{}
+		var heard []string
+		var interrupt context.CancelFunc
+		steps := []job.Step[struct{}]{
+			{Name: "point", Point: true, Do: func(context.Context, *job.Run[struct{}]) error { return nil }},
+			{Name: "turns", Turns: true, Do: func(ctx context.Context, r *job.Run[struct{}]) error {
+				switch len(heard) {
+				case 0:
+					close(asked)
+					<-ctx.Done()
+					heard = append(heard, "first")
+					return droveway.Errorf(droveway.Unavailable, "not yet")
+				case 1:
+					heard = append(heard, "withdrawn")
+					if err := r.Withdraw(r.Onward()); err != nil {
+						t.Error(err)
+					}
+					if interrupted {
+						interrupt()
+					}
+					return droveway.Errorf(droveway.Unavailable, "it cannot be obeyed")
+				}
+				if r.Cancelled() || ctx.Err() != nil {
+					t.Error("the cancel that was taken back is still heard")
+				}
+				j.cancel = func(droveway.Job) bool { return true }
+				r.Progress(droveway.Progress{Done: 1})
+				<-ctx.Done()
+				return job.Fail(droveway.Errorf(droveway.Conflict, "called off"))
+			}},
+		}
+		rec, err := job.NewRecord(steps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		env := job.Env{Journal: j, Asked: asked, Log: slog.New(slog.DiscardHandler), Retry: func(int) time.Duration { return 0 }}
+		ctx, cancel := context.WithCancel(t.Context())
+		interrupt = cancel
+		err = job.Execute(ctx, rec, steps, env)
+		if interrupted {
+			if err == nil {
+				t.Fatal("the first owner was not interrupted")
+			}
+			err = job.Execute(t.Context(), rec, steps, env)
+		}
+		cancel()
+		if err != nil || rec.Job.State != droveway.JobFailed || !rec.Job.Cancel || len(heard) != 2 {
+			t.Errorf("interrupted %t: job %s, cancel %t, heard %v, %v", interrupted, rec.Job.State, rec.Job.Cancel, heard, err)
+		}
+	}
+}
