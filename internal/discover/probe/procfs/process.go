@@ -24,8 +24,8 @@ func (p Proc) Process(pid int) (discover.Process, error) {
 	}
 	found := discover.Process{PID: pid, Start: start, Executable: Text(name)}
 	dir := filepath.Join(p.root, strconv.Itoa(pid))
-	if exe, err := os.Readlink(dir + "/exe"); err == nil { // a kernel thread has none
-		found.Executable = Text(strings.TrimSuffix(exe, " (deleted)"))
+	if exe, ok := executable(dir, name); ok {
+		found.Executable = Text(exe)
 	}
 	if groups, err := os.ReadFile(dir + "/cgroup"); err == nil {
 		found.Unit, found.Container = parseGroups(string(groups))

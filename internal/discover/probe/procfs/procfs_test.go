@@ -2,9 +2,11 @@ package procfs
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -171,6 +173,80 @@ func TestCensus(t *testing.T) {
 	}
 	if _, err := p.Process(1 << 30); err == nil {
 		t.Error("a process that is not there has a name")
+	}
+}
+
+// A program that is started by another name of its file goes by that name.
+func TestAliasOfAProcess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(sleep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "redis-check-rdb"), program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("redis-check-rdb", filepath.Join(dir, "redis-server")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"redis-server", "redis-check-rdb"} {
+		c := exec.Command(filepath.Join(dir, name), "60")
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		found, err := New("/proc").Process(c.Process.Pid)
+		_ = c.Process.Kill()
+		_ = c.Wait() // it was killed
+		if err != nil || found.Executable != filepath.Join(dir, name) {
+			t.Errorf("%s: %q, %v", name, found.Executable, err)
+		}
+	}
+}
+
+// The same of a file that an upgrade replaced, which the kernel's link leads to no
+// more. A process may call itself anything: only a name of its own file counts.
+func TestAlias(t *testing.T) {
+	t.Parallel()
+	const exe = "/usr/bin/redis-check-rdb"
+	p, root := fakeRoot(t, map[string]string{"usr/bin/redis-check-rdb": "", "usr/bin/bash": "", "usr/bin/a-very-long-name": ""})
+	bin, dir := filepath.Join(root, "usr", "bin"), filepath.Join(p.Root(), "7")
+	if err := errors.Join(
+		os.Symlink("redis-check-rdb", filepath.Join(bin, "redis-server")),
+		os.Link(filepath.Join(bin, "redis-check-rdb"), filepath.Join(bin, "redis-hard")),
+		os.Symlink(filepath.Join(bin, "redis-check-rdb"), filepath.Join(bin, "outside")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, comm, link, want string }{
+		{"its own name", "redis-check-rdb", exe, exe},
+		{"a link", "redis-server", exe, "/usr/bin/redis-server"},
+		{"another name of the file", "redis-hard", exe, "/usr/bin/redis-hard"},
+		{"another file", "bash", exe, exe},
+		{"no file", "worker", exe, exe},
+		{"a link that leads out", "outside", exe, exe},
+		{"a way", "../bin/redis-server", exe, exe},
+		{"a directory", "..", exe, exe},
+		{"nothing", "", exe, exe},
+		{"a name that the kernel cut", "a-very-long-nam", "/usr/bin/a-very-long-name", "/usr/bin/a-very-long-name"},
+		{"no path", "redis-server", "memfd:x", "memfd:x"},
+	} {
+		if err := os.Symlink(tt.link+" (deleted)", filepath.Join(dir, "exe")); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := executable(dir, tt.comm); got != tt.want || !ok {
+			t.Errorf("%s: %q", tt.name, got)
+		}
+		if err := os.Remove(filepath.Join(dir, "exe")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok := executable(dir, "kthreadd"); ok {
+		t.Error("a kernel thread has an executable")
 	}
 }
 
