@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -121,6 +122,7 @@ type Disk struct {
 	Source *survey.Source
 	Disk   survey.Disk
 	Path   string // of the source's file
+	Part   string // where an unfinished conversion stays; empty: it does not. On the library's file system
 }
 
 // Make makes an image of a disk. img has the name, the source and the job; the
@@ -143,6 +145,9 @@ func (l *Library) Make(ctx context.Context, img droveway.Image, d Disk, progress
 }
 
 func (l *Library) make(ctx context.Context, img droveway.Image, d Disk, progress func(int64)) (droveway.Image, error) {
+	if d.Disk.Kept == "" && d.Part != "" {
+		return l.goOn(ctx, img, d, progress)
+	}
 	f, err := l.temp(img.Name)
 	if err != nil {
 		return droveway.Image{}, err
@@ -158,6 +163,20 @@ func (l *Library) make(ctx context.Context, img droveway.Image, d Disk, progress
 		return droveway.Image{}, err
 	}
 	err = l.settle(ctx, &img, f.Name())
+	return img, err
+}
+
+// goOn makes an image whose conversion may have begun before a kill.
+func (l *Library) goOn(ctx context.Context, img droveway.Image, d Disk, progress func(int64)) (droveway.Image, error) {
+	f, err := os.OpenFile(d.Part, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return droveway.Image{}, fileError("open", d.Part, err)
+	}
+	defer f.Close()
+	if err := converted(ctx, &img, d, f, progress); err != nil {
+		return droveway.Image{}, err
+	}
+	err = l.settle(ctx, &img, d.Part)
 	return img, err
 }
 
@@ -182,7 +201,12 @@ func converted(ctx context.Context, img *droveway.Image, d Disk, to *os.File, pr
 	if err != nil {
 		return err
 	}
-	if err := convert.ToQCOW2(ctx, to, disk, progress); err != nil {
+	if d.Part == "" {
+		err = convert.ToQCOW2(ctx, to, disk, progress)
+	} else {
+		err = convert.GoOn(ctx, to, fmt.Sprintf("%s %q", img.Source.SHA256, img.Source.Member), disk, progress)
+	}
+	if err != nil {
 		return err
 	}
 	img.SHA256, err = sumOf(ctx, to)

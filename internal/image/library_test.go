@@ -25,6 +25,10 @@ import (
 const helperEnv = "DROVEWAY_IMAGE_HELPER"
 
 func TestMain(m *testing.M) {
+	if dir, ok := strings.CutPrefix(os.Getenv(helperEnv), "convert:"); ok {
+		helpConvert(dir)
+		return
+	}
 	if os.Getenv(helperEnv) != "" {
 		helpImport()
 		return

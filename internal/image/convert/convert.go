@@ -20,34 +20,56 @@ const step = 2 << 20
 // done. Errors are those of reading the disk, Unavailable if ctx ends or there is
 // no room.
 func ToQCOW2(ctx context.Context, to *os.File, disk *format.Image, progress func(done int64)) error {
-	w := newWriter(to, disk.Size)
-	buf := make([]byte, step)
-	for at := int64(0); at < disk.Size; {
+	c := conversion{w: newWriter(to, disk.Size), to: to, disk: disk, buf: make([]byte, step)}
+	return c.run(ctx, progress)
+}
+
+// conversion is a disk that is being written.
+type conversion struct {
+	w    *writer
+	to   *os.File
+	disk *format.Image
+	buf  []byte
+	at   int64 // bytes of the disk that are done
+	kept *keeper
+}
+
+func (c *conversion) run(ctx context.Context, progress func(done int64)) error {
+	for c.at < c.disk.Size {
 		if err := stopped(ctx); err != nil {
 			return err
 		}
-		n, err := skip(ctx, disk, at)
+		n, err := c.next(ctx)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			p := buf[:min(step, disk.Size-at)]
-			if err := block.Full(disk, p, at); err != nil {
-				return err
-			}
-			if err := w.write(p, at); err != nil {
-				return volume.NoRoom(err, to.Name(), disk.Size-at)
-			}
-			n = int64(len(p))
+		if c.at += n; progress != nil {
+			progress(c.at)
 		}
-		if at += n; progress != nil {
-			progress(at)
+		if err := c.kept.keep(c); err != nil {
+			return err
 		}
 	}
-	if err := w.finish(); err != nil {
-		return volume.NoRoom(err, to.Name(), 1)
+	if err := c.w.finish(); err != nil {
+		return volume.NoRoom(err, c.to.Name(), 1)
 	}
-	return volume.NoRoom(to.Sync(), to.Name(), 1)
+	return volume.NoRoom(c.to.Sync(), c.to.Name(), 1)
+}
+
+// next brings the next bytes over, or leaves out what is empty, and tells how many
+// they are.
+func (c *conversion) next(ctx context.Context) (int64, error) {
+	if n, err := skip(ctx, c.disk, c.at); err != nil || n > 0 {
+		return n, err
+	}
+	p := c.buf[:min(step, c.disk.Size-c.at)]
+	if err := block.Full(c.disk, p, c.at); err != nil {
+		return 0, err
+	}
+	if err := c.w.write(p, c.at); err != nil {
+		return 0, volume.NoRoom(err, c.to.Name(), c.disk.Size-c.at)
+	}
+	return int64(len(p)), nil
 }
 
 func stopped(ctx context.Context) error {

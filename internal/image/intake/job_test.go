@@ -88,7 +88,7 @@ func TestJob(t *testing.T) {
 // before its first step: then there was nothing to undo.
 func (w *world) wantNothingButLink(t *testing.T, k work) {
 	t.Helper()
-	left := slices.DeleteFunc(w.left(t), func(name string) bool { return strings.HasPrefix(name, k.Stage) })
+	left := slices.DeleteFunc(w.left(t), func(name string) bool { return name == k.Stage || name == k.Stage+".json" })
 	if len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
@@ -251,6 +251,29 @@ func TestLookedAt(t *testing.T) {
 		}}))
 		if rec.Job.State != droveway.JobSucceeded {
 			t.Errorf("%s: the job %s: %s", step, rec.Job.State, rec.Job.Error)
+		}
+	}
+}
+
+// TestConvertsBeside has a file where a conversion that survives a kill is to be: it
+// becomes the image.
+func TestConvertsBeside(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startStore(t))
+	k := w.begin(t, Request{Name: "a", Link: sourcetest.New(t, appliance(t), sourcetest.Manners{}).URL})
+	var parts []os.FileInfo
+	for _, name := range []string{"0.qcow2", "1.qcow2"} {
+		path := w.stage.Beside(k.Stage, name)
+		must(t, os.WriteFile(path, []byte("begun"), 0o600))
+		info, err := os.Stat(path)
+		must(t, err)
+		parts = append(parts, info)
+	}
+	for i, name := range result(t, k.do(t, t.Context())).Images {
+		info, err := os.Stat(filepath.Join(w.dir, name))
+		must(t, err)
+		if !os.SameFile(info, parts[i]) {
+			t.Errorf("%s was made elsewhere", name)
 		}
 	}
 }

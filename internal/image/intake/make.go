@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image"
@@ -96,7 +97,8 @@ func (w work) claimDisks(ctx context.Context, r *run) error {
 	return nil
 }
 
-// convert makes the images. After a kill those that are made are not made again.
+// convert makes the images. After a kill those that are made are not made again, and
+// the one under way goes on.
 func (w work) convert(ctx context.Context, r *run) error {
 	s, err := w.arrived()
 	if err != nil {
@@ -116,7 +118,8 @@ func (w work) convert(ctx context.Context, r *run) error {
 		img := droveway.Image{Meta: droveway.Meta{Name: r.State.Images[k]}, Job: r.Job, Source: &droveway.ImageSource{
 			Location: w.Location, Format: s.Format, Member: d.Member, Bytes: s.Bytes, SHA256: s.sum,
 		}}
-		_, err := w.cfg.Library.Make(ctx, img, image.Disk{Source: s.Source, Disk: d, Path: s.path}, func(done int64) { m.show(before + done) })
+		part := w.stage.Beside(w.Stage, strconv.Itoa(k)+".qcow2")
+		_, err := w.cfg.Library.Make(ctx, img, image.Disk{Source: s.Source, Disk: d, Path: s.path, Part: part}, func(done int64) { m.show(before + done) })
 		if err != nil {
 			return permanent(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -123,14 +124,22 @@ func (d *Dir) Remove(id string) error {
 		return err
 	}
 	defer release()
+	beside, err := filepath.Glob(d.file(id) + ".*") // an identifier has no pattern in it
+	if err != nil {
+		return fileError("look beside", id, err)
+	}
 	// The record first: a file without one begins anew.
-	for _, path := range []string{d.file(id) + recordSuffix, d.file(id) + newRecord, d.file(id) + newFile, d.file(id)} {
+	for _, path := range slices.Concat([]string{d.file(id) + recordSuffix}, beside, []string{d.file(id) + newFile, d.file(id)}) {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fileError("remove", path, err)
 		}
 	}
 	return nil
 }
+
+// Beside is where something that is made of a file can be kept, which is removed with
+// it. name has no slash.
+func (d *Dir) Beside(id, name string) string { return d.file(id) + "." + name }
 
 func (d *Dir) claim(id string) (release func(), err error) {
 	if !identifier.MatchString(id) {

@@ -146,9 +146,17 @@ func TestRefuses(t *testing.T) {
 		t.Errorf("stopped: %v", err)
 	}
 	must(t, f.Close())
+	must(t, os.WriteFile(d.Beside(id, "made"), nil, 0o600))
+	must(t, os.WriteFile(d.Beside(id+"2", "made"), nil, 0o600))
 	must(t, d.Remove(id))
 	if d.Has(id) {
 		t.Error("still there")
+	}
+	if _, err := os.Stat(d.Beside(id, "made")); err == nil {
+		t.Error("what was made of it is still there")
+	}
+	if _, err := os.Stat(d.Beside(id+"2", "made")); err != nil {
+		t.Errorf("what was made of another: %v", err)
 	}
 	for _, bad := range []string{"", "short", "../../../etc/shadow", "UPPERCASE", strings.Repeat("a", 65)} {
 		if _, err := d.Open(bad); !droveway.Is(err, droveway.Invalid) {
