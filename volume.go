@@ -46,14 +46,25 @@ type Volume struct {
 
 // ImageState is where an image is in its life.
 //
-//	importing ─▶ ready
-//	    └──────▶ (removed)
+//	importing ─────────────────────────────────────────────────────────▶ ready
+//	fetching ─▶ inspecting ─┬▶ identified ─▶ modifying ─▶ verifying ───────▲
+//	                        └▶ ambiguous, unsupported ──────────▲
+//
+// An import that fails leaves no image; its job says why. Steps that are not asked
+// for, or not needed, are passed over.
 type ImageState string
 
 // The states of an image.
 const (
-	ImageImporting ImageState = "importing"
-	ImageReady     ImageState = "ready"
+	ImageImporting   ImageState = "importing" // without a job: sent in one go
+	ImageFetching    ImageState = "fetching"
+	ImageInspecting  ImageState = "inspecting"
+	ImageIdentified  ImageState = "identified"  // the system is known
+	ImageAmbiguous   ImageState = "ambiguous"   // the evidence contradicts itself: nothing is changed in it
+	ImageUnsupported ImageState = "unsupported" // the system is not known: nothing is changed in it
+	ImageModifying   ImageState = "modifying"
+	ImageVerifying   ImageState = "verifying"
+	ImageReady       ImageState = "ready"
 )
 
 // Image is a disk that machines are made from. It never changes.
@@ -68,6 +79,13 @@ type Image struct {
 	Updated time.Time  `json:"updated,omitzero"`
 
 	Source *ImageSource `json:"source,omitempty"` // nil of images of older versions
+
+	// What the import found out and did. An image that was sent in one go has none of
+	// it.
+	Firmware Firmware     `json:"firmware,omitempty"` // that machines get that are made from it
+	System   *ImageSystem `json:"system,omitempty"`
+	Changes  []Change     `json:"changes,omitempty"` // by the repair
+	Boot     *BootCheck   `json:"boot,omitempty"`
 }
 
 // ImageSource is what an image was made from.
@@ -109,11 +127,20 @@ type PlannedImage struct {
 	From   string `json:"from"`             // format and variant of the disk
 	Format Format `json:"format"`           // that it will have
 	Size   int64  `json:"size"`             // bytes a guest sees
+
+	System   *ImageSystem `json:"system,omitempty"` // nil: it could not be looked at
+	Firmware Firmware     `json:"firmware,omitempty"`
+	Repair   bool         `json:"repair"` // it would be repaired
+	Check    bool         `json:"check"`  // it would be booted before it is published
 }
 
-// ImportResult is what an import has made; it is the result of the job.
+// ImportResult is what an import has made; it is the result of the job. One that
+// failed because the image does not boot has made nothing, and tells what was seen.
 type ImportResult struct {
-	Images []string `json:"images"`
-	SHA256 string   `json:"sha256"` // of the source
-	Notes  []string `json:"notes,omitempty"`
+	Images  []string   `json:"images"`
+	SHA256  string     `json:"sha256"` // of the source
+	Notes   []string   `json:"notes,omitempty"`
+	Changes []Change   `json:"changes,omitempty"`
+	Boot    *BootCheck `json:"boot,omitempty"`
+	Log     string     `json:"log,omitempty"` // the end of what the repair said, if the import failed
 }

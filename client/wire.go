@@ -208,6 +208,10 @@ type ImportRequest struct {
 	Upload string `json:"upload,omitempty" maxLength:"64" doc:"Name of an upload that is whole"`
 	Disk   string `json:"disk,omitempty" doc:"Which disk of an archive, by number from 1 on or by name (default: all, as NAME-1 and so on if there are several)"`
 	SHA256 string `json:"sha256,omitempty" doc:"SHA-256 that the source must have, in hexadecimal"`
+
+	Repair droveway.Repair `json:"repair,omitempty" enum:"auto,none,force" doc:"Change what keeps the guest from running here (default: auto, if it would not run otherwise)"`
+	Check  droveway.Check  `json:"check,omitempty" enum:"auto,boot,none" doc:"Boot the image before it is published (default: auto, if it was repaired)"`
+	MACs   []string        `json:"macs,omitempty" maxItems:"8" doc:"Addresses of the machine's network cards, so that a repair can keep their names"`
 }
 
 // UploadState is how far an upload is.

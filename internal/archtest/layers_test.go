@@ -69,6 +69,7 @@ func exceptions() map[string]string {
 		"internal/cli -> internal/image/survey":     "droveway image import looks at a file before it sends it",
 		"internal/cli -> internal/image/filesystem": "the files of an inspected system are handed on to the planning of a repair",
 		"internal/cli -> internal/image/repair":     "droveway image inspect says what a repair would change",
+		"internal/cli -> internal/image/preflight":  "droveway image import --dry-run says what a repair would change",
 		"internal/cli -> internal/image/luks":       "the keys for that are read from files here",
 		"internal/cli -> internal/lab":              "droveway lab is a command of the program",
 		"internal/cli -> internal/lab/demo":         "droveway lab is a command of the program",

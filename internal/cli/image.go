@@ -19,6 +19,10 @@ var imageColumns = []column[droveway.Image]{
 	{title: "sha256", value: func(i droveway.Image) string { return i.SHA256 }, wide: true},
 	{title: "from", value: func(i droveway.Image) string { return sourceText(i.Source) }, wide: true},
 	{title: "source sha256", value: sourceSum, wide: true},
+	{title: "system", value: func(i droveway.Image) string { return systemText(i.System) }, wide: true},
+	{title: "firmware", value: func(i droveway.Image) string { return string(i.Firmware) }, wide: true},
+	{title: "changes", value: changesText, wide: true},
+	{title: "boot check", value: bootText, wide: true},
 	{title: "job", value: func(i droveway.Image) string { return i.Job }, wide: true},
 }
 
@@ -27,6 +31,38 @@ func sourceText(s *droveway.ImageSource) string {
 		return ""
 	}
 	return strings.Join(slices.DeleteFunc([]string{s.Format, s.Location, s.Member}, func(s string) bool { return s == "" }), " ")
+}
+
+func systemText(s *droveway.ImageSystem) string {
+	switch {
+	case s == nil:
+		return ""
+	case s.Name == "":
+		return string(s.Status)
+	case s.Status == droveway.ImageIdentified:
+		return s.Name
+	}
+	return s.Name + ", " + string(s.Status)
+}
+
+// changesText gives a changed file in a line.
+func changesText(i droveway.Image) string {
+	var lines []string
+	for _, c := range i.Changes {
+		line := c.Step + ": " + c.Path
+		if c.Backup != "" {
+			line += ", was kept as " + c.Backup
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n\t")
+}
+
+func bootText(i droveway.Image) string {
+	if i.Boot == nil {
+		return ""
+	}
+	return string(i.Boot.Verdict) + ": " + i.Boot.Reason
 }
 
 func sourceSum(i droveway.Image) string {

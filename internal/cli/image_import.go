@@ -5,16 +5,19 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
+	"github.com/droveway/droveway/internal/image/preflight"
 	"github.com/droveway/droveway/internal/image/source"
 	"github.com/droveway/droveway/internal/image/survey"
 )
@@ -29,7 +32,12 @@ An address is fetched by the server itself, which goes on by itself; an object i
 by a link that is signed here and valid for a day, so that your keys stay with you.
 
 An OVA with several disks becomes the images NAME-1, NAME-2 and so on, or with --disk
-one image called NAME.`
+one image called NAME.
+
+What the image holds is found out before it is published. One that would not run here
+is repaired, if it can be (--repair auto), and then booted to see whether it comes up
+(--check auto); one that is made for virtio, as cloud images are, stays as it is. An
+image that fails its boot check is not published. --dry-run shows what would be done.`
 
 // importFlags are the flags of image import.
 type importFlags struct {
@@ -57,12 +65,15 @@ func imageImport(a *app) *cobra.Command {
 	c.Flags().StringVar(&f.req.Disk, "disk", "", "which `disk` of an OVA, by number from 1 on or by name (default: all)")
 	c.Flags().StringVar(&f.s3.Endpoint, "s3-endpoint", "", "`URL` of the S3 server (default: $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, then AWS)")
 	c.Flags().StringVar(&f.s3.Region, "s3-region", "", "`region` of the bucket (default: $AWS_REGION, $AWS_DEFAULT_REGION)")
+	c.Flags().StringVar((*string)(&f.req.Repair), "repair", "auto", "change what keeps the guest from running here: auto, none or force")
+	c.Flags().StringVar((*string)(&f.req.Check), "check", "auto", "boot the image before it is published: auto (if it was repaired), boot or none")
+	c.Flags().StringArrayVar(&f.req.MACs, "mac", nil, "`address` of a network card of the machine, so that a repair keeps the card's name (repeatable)")
 	c.Flags().BoolVar(&f.dry, "dry-run", false, "tell what SOURCE is and what would become of it, and copy nothing")
 	return c
 }
 
 func (a *app) importImage(ctx context.Context, name, from string, f *importFlags) error {
-	if err := droveway.ValidName("image", name); err != nil {
+	if err := errors.Join(droveway.ValidName("image", name), f.req.Repair.Validate(), f.req.Check.Validate()); err != nil {
 		return err
 	}
 	scheme, _, isURL := strings.Cut(from, "://")
@@ -126,6 +137,9 @@ func (a *app) importFile(ctx context.Context, name, path string, f *importFlags)
 	}
 	if f.dry {
 		plan.Resumable = true
+		if err := preflight.Foresee(ctx, s, &plan, f.req.Disk, f.req.Repair, f.req.Check); err != nil {
+			return err
+		}
 		return a.printPlan(plan)
 	}
 	whole, err := s.Whole()
@@ -193,9 +207,19 @@ func (a *app) startImport(ctx context.Context, api *client.Client, name string, 
 		return err
 	}
 	if j.State == droveway.JobFailed {
+		a.showBoot(j)
 		return &jobFailed{j}
 	}
 	return a.imported(ctx, api, j)
+}
+
+// showBoot shows what was seen of an image that does not boot.
+func (a *app) showBoot(j droveway.Job) {
+	var res droveway.ImportResult
+	if err := client.Decode(j.Result, &res); err != nil || res.Boot == nil || res.Boot.Console == "" {
+		return
+	}
+	fmt.Fprintf(a.env.Err, "the last of its console:\n    %s\n", strings.ReplaceAll(res.Boot.Console, "\n", "\n    "))
 }
 
 // imported prints the images that an import has made.
@@ -226,6 +250,33 @@ var plannedImageColumns = []column[droveway.PlannedImage]{
 	{title: "from", value: func(i droveway.PlannedImage) string { return strings.TrimSpace(i.From + " " + i.Member) }},
 	{title: "becomes", value: becomes},
 	{title: "size", value: func(i droveway.PlannedImage) string { return bytesText(i.Size) }},
+	{title: "system", value: func(i droveway.PlannedImage) string { return systemText(i.System) }},
+	{title: "firmware", value: func(i droveway.PlannedImage) string { return string(i.Firmware) }},
+	{title: "repair", value: func(i droveway.PlannedImage) string { return yesNo(i.Repair) }},
+	{title: "check", value: func(i droveway.PlannedImage) string { return yesNo(i.Check) }},
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// foreseen lists what will not work and what a repair would change.
+func (a *app) foreseen(i droveway.PlannedImage) error {
+	if i.System == nil || len(i.System.Findings)+len(i.System.Steps) == 0 {
+		return nil
+	}
+	w := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "\n%s\tWHAT\tWHY\n", strings.ToUpper(i.Name))
+	for _, f := range i.System.Findings {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Level, f.What, strings.TrimSuffix(f.Why+": "+f.Advice, ": "))
+	}
+	for _, s := range i.System.Steps {
+		fmt.Fprintf(w, "change\t%s\t%s\n", s.What, s.Why)
+	}
+	return flush(w)
 }
 
 func becomes(i droveway.PlannedImage) string {
@@ -241,6 +292,11 @@ func (a *app) printPlan(p droveway.ImportPlan) error {
 	}
 	if err := printList(a, p.Images, plannedImageColumns); err != nil {
 		return err
+	}
+	for _, i := range p.Images {
+		if err := a.foreseen(i); err != nil {
+			return err
+		}
 	}
 	for _, n := range p.Notes {
 		if err := writeLine(a.env.Out, "note: "+n); err != nil {

@@ -75,6 +75,8 @@ func serverCommand() *cobra.Command {
 	f.StringSliceVar(&cfg.Advertise, "advertise", nil, "`address` or name under which hosts reach the server (default: found out)")
 	f.StringVar(&cfg.NATS, "nats", "", "`URL` of an external NATS instead of the embedded one")
 	f.StringVar(&cfg.NATSSeed, "nats-seed", "", "`file` with the seed of the account on the external NATS (default: that of the data directory)")
+	f.StringVar(&cfg.Kernel, "appliance-kernel", "", "`directory` with boot/ and lib/modules/ of the kernel that repairs of images run on (default: this machine's)")
+	f.StringVar(&cfg.GuestUser, "guest-user", "", "`user` that repairs and boot checks of images run as (default: droveway or nobody, for root)")
 	c.AddCommand(busConfigCommand(&cfg))
 	return c
 }

@@ -89,7 +89,7 @@ func newAgent(cfg HostConfig, id identity, conn *bus.Conn, api *client.Client) (
 	case cfg.Driver == "mem":
 		agent.Driver = mem.New()
 	case cfg.Driver == "qemu":
-		agent.Driver = qemu.New(qemu.Config{Accel: cfg.Accel, HideCPU: cfg.HideCPU, User: guestUser(cfg), Log: cfg.Log})
+		agent.Driver = qemu.New(qemu.Config{Accel: cfg.Accel, HideCPU: cfg.HideCPU, User: guestUser(cfg.GuestUser, cfg.Data, cfg.Log), Log: cfg.Log})
 		agent.Fabric = network.New(network.Config{Address: id.Address, Log: cfg.Log})
 		agent.TLSDir = filepath.Join(cfg.Data, identityDir, tlsDir)
 	default:
@@ -98,15 +98,15 @@ func newAgent(cfg HostConfig, id identity, conn *bus.Conn, api *client.Client) (
 	return host.New(agent)
 }
 
-// guestUser is whom guests run as. That they run as root is worth a warning, but
-// not worth a host.
-func guestUser(cfg HostConfig) string {
-	if cfg.GuestUser != "" {
-		return cfg.GuestUser
+// guestUser is whom guests run as whose files are in dir. That they run as root is
+// worth a warning, but not worth a role.
+func guestUser(wanted, dir string, log *slog.Logger) string {
+	if wanted != "" {
+		return wanted
 	}
-	name, err := qemu.DefaultUser(cfg.Data)
+	name, err := qemu.DefaultUser(dir)
 	if err != nil {
-		cfg.Log.Warn("guests run as root", "why", err)
+		log.Warn("guests run as root", "why", err)
 	}
 	return name
 }

@@ -23,7 +23,10 @@ import (
 	"github.com/droveway/droveway/internal/fleet"
 	"github.com/droveway/droveway/internal/host"
 	"github.com/droveway/droveway/internal/httpapi"
+	"github.com/droveway/droveway/internal/hypervisor/qemu"
 	"github.com/droveway/droveway/internal/image"
+	"github.com/droveway/droveway/internal/image/appliance"
+	"github.com/droveway/droveway/internal/image/bootcheck"
 	"github.com/droveway/droveway/internal/image/intake"
 	"github.com/droveway/droveway/internal/machine"
 	"github.com/droveway/droveway/internal/migrate"
@@ -37,6 +40,8 @@ type ServerConfig struct {
 	Advertise []string // addresses or names under which hosts reach the server; empty: found out
 	NATS      string   // URL of an external NATS; empty: the embedded one
 	NATSSeed  string   // file with the seed of its account
+	Kernel    string   // directory with boot/ and lib/modules/ of the kernel that repairs run on; empty: this machine's
+	GuestUser string   // user that repairs and boot checks run as; empty: an unprivileged one, if it can reach Data
 	Log       *slog.Logger
 	Ready     func(api, bus string) // called with the URLs once the API answers; may be nil
 }
@@ -182,7 +187,7 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 		Fleet: s.fleet, Hosts: hosts, Conn: s.conn, Jobs: jobs, Leases: s.leases, Log: s.cfg.Log, Metrics: s.metrics,
 	})
 	moves := migrate.New(migrate.Config{Fleet: s.fleet, Hosts: hosts, Jobs: jobs, Events: s.conn, Log: s.cfg.Log})
-	imports, err := intake.New(intake.Config{Fleet: s.fleet, Library: s.images, Jobs: jobs, Events: s.conn, Log: s.cfg.Log})
+	imports, err := s.intake(jobs)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -197,6 +202,22 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 		Consoles: hosts, Relations: s.relations, Registrar: registrar{s.authority, s.bus}, Version: cli.Version(), Log: s.cfg.Log, Metrics: s.metrics,
 	})
 	return api, jobs, machines, nil
+}
+
+// intake brings images in; repairs and boot checks run guests on the server, with the
+// driver of the hosts.
+func (s *server) intake(jobs *job.Manager) (*intake.Intake, error) {
+	user := guestUser(s.cfg.GuestUser, s.cfg.Data, s.cfg.Log)
+	checker, err := bootcheck.New(bootcheck.Config{
+		Driver: qemu.New(qemu.Config{User: user, Log: s.cfg.Log}), Dir: filepath.Join(s.cfg.Data, "checks"), Log: s.cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return intake.New(intake.Config{
+		Fleet: s.fleet, Library: s.images, Jobs: jobs, Events: s.conn, Log: s.cfg.Log, Checker: checker, Work: filepath.Join(s.cfg.Data, "repairs"),
+		Repairer: appliance.New(appliance.Config{Kernel: s.cfg.Kernel, User: user, Log: s.cfg.Log}),
+	})
 }
 
 // registrar gives hosts their identities: certificates from one part, access to

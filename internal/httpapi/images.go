@@ -111,7 +111,7 @@ func (a *API) deleteImage(ctx context.Context, in *Named) (*struct{}, error) {
 	if err != nil {
 		return nil, err
 	}
-	if img.State == droveway.ImageImporting {
+	if img.State != droveway.ImageReady {
 		return nil, droveway.Errorf(droveway.Conflict, "image %s is being imported: wait for it, or cancel its job %s", in.Name, img.Job)
 	}
 	machines, err := a.cfg.Fleet.Machines.List(ctx)

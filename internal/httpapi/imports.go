@@ -21,7 +21,9 @@ type Import struct {
 
 func (i *Import) request() intake.Request {
 	b := &i.Body
-	return intake.Request{Name: i.Name, Link: b.Link, Shown: b.Shown, Upload: b.Upload, Disk: b.Disk, SHA256: b.SHA256}
+	return intake.Request{
+		Name: i.Name, Link: b.Link, Shown: b.Shown, Upload: b.Upload, Disk: b.Disk, SHA256: b.SHA256, Repair: b.Repair, Check: b.Check, MACs: b.MACs,
+	}
 }
 
 // OneUpload is the input of operations on an upload.

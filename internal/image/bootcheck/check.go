@@ -165,22 +165,13 @@ func (c *Checker) prepare(ctx context.Context, r Request) (hypervisor.Spec, erro
 		return spec, fileError("make", dir, err)
 	}
 	image := filepath.Join(dir, "image")
-	if err := readable(r.Image, image); err != nil {
+	if err := volume.Lend(r.Image, image); err != nil {
 		return spec, err
 	}
 	if err := volume.Overlay(ctx, spec.Disks[0].Path, image, r.Format); err != nil {
 		return spec, err
 	}
 	return spec, seed(spec.Seed, r.Name)
-}
-
-// readable gives a file a second name and lets everybody read it who reaches one of
-// its names: that is nobody but its owner, by the modes of the directories.
-func readable(path, as string) error {
-	if err := os.Chmod(path, 0o444); err != nil {
-		return fileError("let the guest read", path, err)
-	}
-	return fileError("give a second name to", path, os.Link(path, as))
 }
 
 func seed(path, name string) error {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -15,6 +16,9 @@ import (
 	"github.com/droveway/droveway/internal/engine/job"
 	"github.com/droveway/droveway/internal/fleet"
 	"github.com/droveway/droveway/internal/image"
+	"github.com/droveway/droveway/internal/image/appliance"
+	"github.com/droveway/droveway/internal/image/bootcheck"
+	"github.com/droveway/droveway/internal/image/preflight"
 	"github.com/droveway/droveway/internal/image/source"
 	"github.com/droveway/droveway/internal/image/stage"
 	"github.com/droveway/droveway/internal/image/survey"
@@ -34,7 +38,22 @@ type Config struct {
 	Events   Publisher
 	HTTP     *http.Client  // nil: one of its own
 	Patience time.Duration // 0: 10 minutes
+	Repairer Repairer      // nil: nothing can be repaired here
+	Checker  Checker       // nil: nothing can be booted here
+	Work     string        // directory for repairs under way, on the library's file system; made if it is missing
 	Log      *slog.Logger
+}
+
+// Repairer repairs images. appliance.Appliance is one.
+type Repairer interface {
+	Repair(ctx context.Context, r appliance.Request) (*appliance.Result, error)
+}
+
+// Checker boots images. bootcheck.Checker is one.
+type Checker interface {
+	Ready(ctx context.Context, f droveway.Firmware) error
+	Run(ctx context.Context, r bootcheck.Request) (droveway.BootCheck, error)
+	Discard(ctx context.Context, name string) error
 }
 
 // Publisher publishes events. bus.Conn is one.
@@ -68,6 +87,10 @@ type Request struct {
 	Upload string // name of an upload that is whole, instead of a link
 	Disk   string // which disk of an archive, by number or name; empty: all
 	SHA256 string // that the source must have; empty: any
+
+	Repair droveway.Repair // empty: auto
+	Check  droveway.Check  // empty: auto
+	MACs   []string        // of the machine's cards, so that they keep their names
 }
 
 func (r *Request) check() error {
@@ -77,10 +100,28 @@ func (r *Request) check() error {
 	if (r.Link == "") == (r.Upload == "") {
 		return droveway.Errorf(droveway.Invalid, "import image %s: give the address of a source, or the name of an upload", r.Name)
 	}
-	if err := image.ValidSHA256(r.SHA256); err != nil || r.Link == "" {
+	if err := image.ValidSHA256(r.SHA256); err != nil {
+		return err
+	}
+	if err := r.checkRepair(); err != nil || r.Link == "" {
 		return err
 	}
 	return source.Check(r.Link)
+}
+
+func (r *Request) checkRepair() error {
+	if err := r.Repair.Validate(); err != nil {
+		return err
+	}
+	if err := r.Check.Validate(); err != nil {
+		return err
+	}
+	for _, m := range r.MACs {
+		if _, err := net.ParseMAC(m); err != nil {
+			return droveway.Errorf(droveway.Invalid, "address of a network card %q: give six pairs of hexadecimal digits", m)
+		}
+	}
+	return nil
 }
 
 // staged is what an upload is called in the stage. The name of the image is part of
@@ -105,6 +146,17 @@ func identifier(of ...string) string {
 // no parts it can tell little. Errors are those for which the import would be
 // refused.
 func (i *Intake) Plan(ctx context.Context, r Request) (droveway.ImportPlan, error) {
+	return i.foresee(ctx, r, func(s *survey.Source, p *droveway.ImportPlan) error {
+		return preflight.Foresee(ctx, s, p, r.Disk, r.Repair, r.Check)
+	})
+}
+
+// look looks into the disks of a source.
+type look func(s *survey.Source, p *droveway.ImportPlan) error
+
+func nobodyLooks(*survey.Source, *droveway.ImportPlan) error { return nil }
+
+func (i *Intake) foresee(ctx context.Context, r Request, look look) (droveway.ImportPlan, error) {
 	if err := r.check(); err != nil {
 		return droveway.ImportPlan{}, err
 	}
@@ -112,13 +164,13 @@ func (i *Intake) Plan(ctx context.Context, r Request) (droveway.ImportPlan, erro
 		return droveway.ImportPlan{}, err
 	}
 	if r.Upload != "" {
-		return i.planUpload(r)
+		return i.planUpload(r, look)
 	}
 	remote, err := source.Open(ctx, i.cfg.HTTP, r.Link)
 	if err != nil {
 		return droveway.ImportPlan{}, err
 	}
-	p, err := planRemote(remote, r)
+	p, err := planRemote(remote, r, look)
 	if err != nil {
 		return droveway.ImportPlan{}, droveway.Errorf(droveway.KindOf(err), "%s: %w", r.shown(), err)
 	}
@@ -136,7 +188,7 @@ func (r *Request) shown() string {
 	return source.Shown(r.Link)
 }
 
-func planRemote(remote *source.Remote, r Request) (droveway.ImportPlan, error) {
+func planRemote(remote *source.Remote, r Request, look look) (droveway.ImportPlan, error) {
 	if !remote.Ranges {
 		return droveway.ImportPlan{Images: []droveway.PlannedImage{}, Notes: []string{"the server gives no parts of files: what it is will be seen when it is here"}}, nil
 	}
@@ -145,10 +197,14 @@ func planRemote(remote *source.Remote, r Request) (droveway.ImportPlan, error) {
 		return droveway.ImportPlan{}, err
 	}
 	defer s.Close()
-	return s.Plan(r.Name, r.Disk)
+	p, err := s.Plan(r.Name, r.Disk)
+	if err != nil {
+		return p, err
+	}
+	return p, look(s, &p)
 }
 
-func (i *Intake) planUpload(r Request) (droveway.ImportPlan, error) {
+func (i *Intake) planUpload(r Request, look look) (droveway.ImportPlan, error) {
 	f, err := i.whole(staged(r.Name, r.Upload))
 	if err != nil {
 		return droveway.ImportPlan{}, err
@@ -160,8 +216,11 @@ func (i *Intake) planUpload(r Request) (droveway.ImportPlan, error) {
 	}
 	defer s.Close()
 	p, err := s.Plan(r.Name, r.Disk)
+	if err != nil {
+		return p, err
+	}
 	p.Source.SHA256 = f.SHA256()
-	return p, err
+	return p, look(s, &p)
 }
 
 // whole opens a transfer that has all its bytes.
@@ -210,7 +269,10 @@ func (i *Intake) Start(ctx context.Context, r Request, requestID string) (drovew
 		return j, err
 	}
 	i.sweepAlong(ctx)
-	if _, err := i.Plan(ctx, r); err != nil {
+	if err := i.able(ctx, r); err != nil {
+		return droveway.Job{}, err
+	}
+	if _, err := i.foresee(ctx, r, nobodyLooks); err != nil {
 		return droveway.Job{}, err
 	}
 	a, err := i.prepare(r, requestID)
@@ -227,7 +289,7 @@ func (i *Intake) Start(ctx context.Context, r Request, requestID string) (drovew
 // prepare gives the arguments of a job, and keeps beside its transfer what is not to
 // stand among them.
 func (i *Intake) prepare(r Request, requestID string) (args, error) {
-	a := args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256}
+	a := r.args()
 	if r.Link == "" {
 		return a, nil
 	}
@@ -243,6 +305,21 @@ func (i *Intake) drop(a args) {
 	if err := i.stage.Remove(a.Stage); err != nil {
 		i.cfg.Log.Warn("the link of an import that was not begun is still there", "image", a.Name, "error", err)
 	}
+}
+
+func (r *Request) args() args {
+	return args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256, Repair: r.Repair, Check: r.Check, MACs: r.MACs}
+}
+
+// able reports as Unsupported what is asked for and cannot be done here.
+func (i *Intake) able(ctx context.Context, r Request) error {
+	if r.Repair == droveway.RepairForce && i.cfg.Repairer == nil || r.Check == droveway.CheckBoot && i.cfg.Checker == nil {
+		return droveway.Missing("qemu", "import image %s: this server neither repairs images nor boots them: use --repair auto and --check auto", r.Name)
+	}
+	if (r.Repair == droveway.RepairForce || r.Check == droveway.CheckBoot) && i.cfg.Checker != nil {
+		return i.cfg.Checker.Ready(ctx, droveway.BIOS)
+	}
+	return nil
 }
 
 // remember keeps the link beside the transfer, and not with the job, which

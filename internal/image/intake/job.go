@@ -17,6 +17,10 @@ type args struct {
 	Location string `json:"location,omitempty"`
 	Disk     string `json:"disk,omitempty"`
 	SHA256   string `json:"sha256,omitempty"`
+
+	Repair droveway.Repair `json:"repair,omitempty"`
+	Check  droveway.Check  `json:"check,omitempty"`
+	MACs   []string        `json:"macs,omitempty"`
 }
 
 // fetches reports whether the source is a link. Then the transfer is the job's own.
@@ -28,6 +32,9 @@ type state struct {
 	SHA256   string   `json:"sha256,omitempty"`   // of the source
 	Images   []string `json:"images,omitempty"`   // that are made
 	Notes    []string `json:"notes,omitempty"`
+
+	Found map[string]*found `json:"found,omitempty"` // by image: what its disk holds, and what is done with it
+	Log   string            `json:"log,omitempty"`   // of the last repair
 }
 
 func (s *state) note(text string) {
@@ -61,6 +68,10 @@ func (w work) steps() []job.Step[state] {
 		{Name: "fetch", Do: w.fetch, Undo: w.discard},
 		{Name: "examine", Do: w.examine, Undo: w.unclaimDisks},
 		{Name: "convert", Do: w.convert, Undo: w.removeMade},
+		{Name: "inspect", Do: w.inspect},
+		{Name: "plan", Do: w.plan},
+		{Name: "repair", Do: w.repair, Undo: w.clearRepair},
+		{Name: "verify", Do: w.verify, Undo: w.clearVerify},
 		{Name: "publish", Do: w.publish, Point: true},
 	}
 }
@@ -84,7 +95,7 @@ func (w work) unclaim(ctx context.Context, r *run) error {
 }
 
 func (w work) claimName(ctx context.Context, name, jobName string) error {
-	img := droveway.Image{Meta: droveway.Meta{Name: name, Created: time.Now().UTC()}, State: droveway.ImageImporting, Job: jobName}
+	img := droveway.Image{Meta: droveway.Meta{Name: name, Created: time.Now().UTC()}, State: droveway.ImageFetching, Job: jobName}
 	err := w.cfg.Fleet.Images.Create(ctx, name, img)
 	if !droveway.Is(err, droveway.Exists) {
 		return err
@@ -129,7 +140,7 @@ func (w work) unclaimDisks(ctx context.Context, r *run) error {
 // publish shows the images. It only goes forward: what is shown may be in use.
 func (w work) publish(ctx context.Context, r *run) error {
 	for _, name := range r.State.Images {
-		err := w.show(ctx, name, r.Job)
+		err := w.show(ctx, name, r)
 		if err != nil && !droveway.Is(err, droveway.NotFound) { // somebody may have removed it already
 			return err
 		}
@@ -142,11 +153,26 @@ func (w work) publish(ctx context.Context, r *run) error {
 	if err := w.stage.Remove(w.Stage); err != nil {
 		return err
 	}
-	return r.Result(droveway.ImportResult{Images: r.State.Images, SHA256: r.State.SHA256, Notes: r.State.Notes})
+	return r.Result(r.State.result())
 }
 
-func (w work) show(ctx context.Context, name, jobName string) error {
-	made, err := w.cfg.Library.Get(name)
+// result is what the job tells when it has ended.
+func (s *state) result() droveway.ImportResult {
+	res := droveway.ImportResult{Images: s.Images, SHA256: s.SHA256, Notes: s.Notes}
+	for _, name := range s.Images {
+		if f := s.Found[name]; f != nil {
+			res.Changes = append(res.Changes, f.Changes...)
+			if f.Boot != nil && (res.Boot == nil || f.Boot.Verdict != droveway.BootOK) {
+				res.Boot = f.Boot
+			}
+		}
+	}
+	return res
+}
+
+func (w work) show(ctx context.Context, name string, r *run) error {
+	jobName := r.Job
+	made, err := w.cfg.Library.Describe(name, func(i *droveway.Image) { r.State.Found[name].describe(i) })
 	if err != nil {
 		return err
 	}

@@ -36,8 +36,8 @@ func vmdk(t *testing.T) []byte {
 	return b
 }
 
-// appliance is an OVA with two disks and a manifest.
-func appliance(t *testing.T) []byte {
+// ovaOfTwo is an OVA with two disks and a manifest.
+func ovaOfTwo(t *testing.T) []byte {
 	t.Helper()
 	d := vmdk(t)
 	ovf := `<Envelope xmlns:ovf="x"><References><File ovf:id="f1" ovf:href="one.vmdk"/><File ovf:id="f2" ovf:href="two.img"/></References>
@@ -60,7 +60,7 @@ func appliance(t *testing.T) []byte {
 // fails every step: an image or two, or nothing at all.
 func TestJob(t *testing.T) {
 	js := startStore(t)
-	for name, file := range map[string][]byte{"raw": disk(), "ova": appliance(t)} {
+	for name, file := range map[string][]byte{"raw": disk(), "ova": ovaOfTwo(t)} {
 		t.Run(name, func(t *testing.T) {
 			s := sourcetest.New(t, file, sourcetest.Manners{})
 			jobtest.Run(t, func(t *testing.T) jobtest.World[state] {
@@ -105,7 +105,7 @@ func (w *world) wantNothingButLink(t *testing.T, k work) {
 func TestSeveralDisks(t *testing.T) {
 	t.Parallel()
 	js := startStore(t)
-	s := sourcetest.New(t, appliance(t), sourcetest.Manners{})
+	s := sourcetest.New(t, ovaOfTwo(t), sourcetest.Manners{})
 	for choice, want := range map[string][]string{"": {"a-1", "a-2"}, "1": {"a"}, "two.img": {"a"}} {
 		t.Run("disk "+choice, func(t *testing.T) {
 			t.Parallel()
@@ -282,7 +282,7 @@ func TestConvertsBeside(t *testing.T) {
 func TestTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, startStore(t))
-	s := sourcetest.New(t, appliance(t), sourcetest.Manners{})
+	s := sourcetest.New(t, ovaOfTwo(t), sourcetest.Manners{})
 	must(t, w.cfg.Fleet.Images.Create(t.Context(), "a-2", droveway.Image{Meta: droveway.Meta{Name: "a-2"}, State: droveway.ImageReady}))
 	j := w.begin(t, Request{Name: "a", Link: s.URL}).do(t, t.Context())
 	if j.State != droveway.JobFailed || !strings.Contains(j.Error, "a-2 is there already") {

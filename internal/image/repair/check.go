@@ -2,7 +2,6 @@ package repair
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/droveway/droveway/internal/image/identify"
@@ -62,11 +61,8 @@ func (p *planner) checkMachine() {
 	if a := y.Architecture; a != "" && a != "x86_64" && a != "i686" {
 		p.find(Blocker, "it is for "+a, "hosts run x86_64 machines", "")
 	}
-	switch {
-	case len(y.Firmware) == 0:
+	if len(y.Firmware) == 0 {
 		p.find(Warning, "no boot loader was found", "neither BIOS boot code nor an EFI system partition", "give the disk that the machine boots from")
-	case slices.Equal(y.Firmware, []string{"uefi"}):
-		p.find(Blocker, "it boots by UEFI only", "machines have a BIOS, and the disk has no boot code for it", "install a boot loader for BIOS before, for GRUB on GPT with a BIOS boot partition")
 	}
 }
 

@@ -43,6 +43,25 @@ func (p *Plan) Blocked() bool {
 	return false
 }
 
+// Needed reports whether the guest would not run here without some of the steps: not
+// find its disk, or its boot loader, or wait for disks that are elsewhere. The others
+// make it better, and are no reason to touch an image that is made for virtio.
+func (p *Plan) Needed() bool {
+	for _, s := range p.Steps {
+		switch s.Name {
+		case "fstab", "crypttab", "initramfs", "uefi-fallback", "driver":
+			return true
+		case "loader":
+			for _, f := range s.Files {
+				if len(rootOption.FindAllString(f.Text, -1)) < len(rootOption.FindAllString(f.Old, -1)) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // Step is one change: files first, then the registry, then programs of the guest,
 // which run with its disk mounted and its root as theirs.
 type Step struct {

@@ -1,0 +1,346 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/job"
+	"github.com/droveway/droveway/internal/image/appliance"
+	"github.com/droveway/droveway/internal/image/bootcheck"
+	"github.com/droveway/droveway/internal/image/preflight"
+	"github.com/droveway/droveway/internal/volume"
+)
+
+// found is what the disk of an image holds, and what is done with it.
+type found struct {
+	System *droveway.ImageSystem `json:"system,omitempty"` // nil: it could not be looked at
+	Repair bool                  `json:"repair,omitempty"`
+	Check  bool                  `json:"check,omitempty"`
+
+	Changes []droveway.Change   `json:"changes,omitempty"`
+	Boot    *droveway.BootCheck `json:"boot,omitempty"`
+}
+
+// describe tells an image what was found out of it.
+func (f *found) describe(i *droveway.Image) {
+	if f == nil || f.System == nil {
+		return
+	}
+	i.System, i.Firmware, i.Changes, i.Boot = f.System, preflight.Firmware(f.System), f.Changes, f.Boot
+}
+
+// enter shows the state of an image. The record may be gone in an undo that goes on.
+func (w work) enter(ctx context.Context, r *run, name string, s droveway.ImageState) error {
+	_, err := w.cfg.Fleet.Images.Update(ctx, name, func(i *droveway.Image) error {
+		if i.Job != r.Job {
+			return droveway.Errorf(droveway.Conflict, "image %s belongs to job %q now", name, i.Job)
+		}
+		i.State = s
+		return nil
+	})
+	return err
+}
+
+// inspect finds out what the images hold. An image that cannot be inspected can be
+// imported nevertheless, as it is.
+func (w work) inspect(ctx context.Context, r *run) error {
+	all := map[string]*found{}
+	for _, name := range r.State.Images {
+		if err := w.enter(ctx, r, name, droveway.ImageInspecting); err != nil {
+			return err
+		}
+		all[name] = &found{}
+		res, err := preflight.File(ctx, w.cfg.Library.Path(name))
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		state := droveway.ImageUnsupported
+		if err != nil {
+			r.State.note(fmt.Sprintf("image %s was not inspected, and is imported as it is: %v", name, err))
+		} else {
+			all[name].System = res.System()
+			state = all[name].System.Status
+		}
+		if err := w.enter(ctx, r, name, state); err != nil {
+			return err
+		}
+	}
+	r.State.Found = all
+	return nil
+}
+
+// plan decides what is repaired and what is booted. What was asked for by name and
+// cannot be done is refused; what would only be better is a note.
+func (w work) plan(ctx context.Context, r *run) error {
+	if err := w.able(ctx, Request{Name: w.Name, Repair: w.Repair, Check: w.Check}); err != nil {
+		return err
+	}
+	if err := w.refuse(r); err != nil {
+		return err
+	}
+	for _, name := range r.State.Images {
+		f := r.State.Found[name]
+		f.Repair = preflight.Repairs(w.Repair, f.System)
+		if f.Repair && w.Repair != droveway.RepairForce {
+			f.Repair = w.can(ctx, r, name, "needs a repair", w.cfg.Repairer != nil, droveway.BIOS)
+		}
+		if err := w.planCheck(ctx, r, name, f); err != nil {
+			return err
+		}
+		for _, why := range blockers(f.System) {
+			r.State.note(fmt.Sprintf("image %s will not run: %s", name, why))
+		}
+	}
+	return nil
+}
+
+func (w work) planCheck(ctx context.Context, r *run, name string, f *found) error {
+	f.Check = preflight.Checks(w.Check, f.System, f.Repair)
+	if w.Check == droveway.CheckBoot && len(r.State.Images) == 1 {
+		f.Check = true // whatever was seen of it
+	}
+	if !f.Check {
+		return nil
+	}
+	if w.Check == droveway.CheckBoot {
+		return w.cfg.Checker.Ready(ctx, f.firmware())
+	}
+	f.Check = w.can(ctx, r, name, "is not booted after its repair", w.cfg.Checker != nil, f.firmware())
+	return nil
+}
+
+// firmware is what machines get that are made from the image.
+func (f *found) firmware() droveway.Firmware {
+	if f.System == nil {
+		return ""
+	}
+	return preflight.Firmware(f.System)
+}
+
+// refuse refuses a repair that was asked for by name and must not be made. Disks of
+// data beside that of the system are not meant.
+func (w work) refuse(r *run) error {
+	if w.Repair != droveway.RepairForce {
+		return nil
+	}
+	known := false
+	for _, name := range r.State.Images {
+		s := r.State.Found[name].System
+		if s == nil || s.Status != droveway.ImageIdentified {
+			continue
+		}
+		if known = true; s.Blocked {
+			return droveway.Errorf(droveway.Conflict, "image %s cannot be repaired: %s", name, strings.Join(blockers(s), "; "))
+		}
+	}
+	if !known {
+		return droveway.Errorf(droveway.Unsupported, "image %s cannot be repaired: no system was identified on it, and nothing is changed in what is not known: look at it with droveway image inspect, or import it with --repair none", w.Name)
+	}
+	return nil
+}
+
+// blockers are the reasons for which a system will not run here.
+func blockers(s *droveway.ImageSystem) (all []string) {
+	if s == nil {
+		return nil
+	}
+	for _, f := range s.Findings {
+		if f.Level == "blocker" {
+			all = append(all, strings.TrimSuffix(f.What+": "+f.Why+": "+f.Advice, ": "))
+		}
+	}
+	return all
+}
+
+// can reports whether something can be done here that was not asked for by name; if
+// not, a note says so.
+func (w work) can(ctx context.Context, r *run, name, what string, have bool, f droveway.Firmware) bool {
+	err := droveway.Errorf(droveway.Unsupported, "this server has no means for it")
+	if have {
+		err = nil
+		if w.cfg.Checker != nil {
+			err = w.cfg.Checker.Ready(ctx, f)
+		}
+		if err == nil {
+			return true
+		}
+	}
+	r.State.note(fmt.Sprintf("image %s %s: %v", name, what, err))
+	return false
+}
+
+func (w work) workDir(name string) string { return filepath.Join(w.cfg.Work, name) }
+
+// repair repairs the images that need it. After a kill those that are repaired are
+// not repaired again; others begin with what had arrived.
+func (w work) repair(ctx context.Context, r *run) error {
+	for _, name := range r.State.Images {
+		f := r.State.Found[name]
+		if !f.Repair {
+			continue
+		}
+		if err := w.enter(ctx, r, name, droveway.ImageModifying); err != nil {
+			return err
+		}
+		have, err := w.cfg.Library.Get(name)
+		switch {
+		case err == nil && have.Job == r.Job && have.Changes != nil:
+			f.Changes = have.Changes
+			continue
+		case droveway.Is(err, droveway.NotFound):
+			// A kill between the removal of the unrepaired one and the rest of Replace.
+			err = w.convert(ctx, r)
+		}
+		if err == nil {
+			err = w.repairOne(ctx, r, name)
+		}
+		if droveway.Is(err, droveway.Unsupported) && w.Repair != droveway.RepairForce {
+			f.Repair, f.Check = false, w.Check == droveway.CheckBoot
+			r.State.note(fmt.Sprintf("image %s needs a repair: %v", name, err))
+			err = nil
+		}
+		if err != nil {
+			return permanent(err)
+		}
+	}
+	return nil
+}
+
+func (w work) repairOne(ctx context.Context, r *run, name string) error {
+	if err := w.clearWork(name); err != nil {
+		return err
+	}
+	defer func() { _ = w.clearWork(name) }() // if that fails, the undo or the next try does it
+	dir := w.workDir(name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return droveway.Errorf(droveway.Internal, "make a place for the repair of image %s: %w", name, err)
+	}
+	image, overlay, flat := w.cfg.Library.Path(name), filepath.Join(dir, "overlay"), filepath.Join(dir, "flat")
+	res, err := preflight.File(ctx, image)
+	if err != nil {
+		return err
+	}
+	w.fitCards(r, name, res)
+	done, err := w.cfg.Repairer.Repair(ctx, appliance.Request{Image: image, Overlay: overlay, Plan: res.Plan, Report: res.Report, MACs: w.MACs})
+	if err != nil {
+		return droveway.Errorf(droveway.KindOf(err), "repair image %s: %w", name, err)
+	}
+	r.State.Log = done.Log
+	if err := volume.Flatten(ctx, overlay, flat, res.Report.Image.Size); err != nil {
+		return err
+	}
+	f := r.State.Found[name]
+	f.Changes = []droveway.Change{}
+	for _, c := range done.Changes {
+		f.Changes = append(f.Changes, droveway.Change(c))
+	}
+	return w.replace(ctx, r, name, flat)
+}
+
+// replace makes the repaired disk the image. The description says that it is.
+func (w work) replace(ctx context.Context, r *run, name, flat string) error {
+	img, err := w.cfg.Library.Get(name)
+	if err != nil {
+		return err
+	}
+	img.Changes = r.State.Found[name].Changes
+	_, err = w.cfg.Library.Replace(ctx, img, flat)
+	return err
+}
+
+// fitCards leaves out what needs the addresses of cards that are not known yet.
+func (w work) fitCards(r *run, name string, res *preflight.Result) {
+	for i, s := range res.Plan.Steps {
+		if s.Name == "cards" && len(w.MACs) < len(res.Report.System.Network.Names) {
+			res.Plan.Steps = append(res.Plan.Steps[:i:i], res.Plan.Steps[i+1:]...)
+			r.State.note(fmt.Sprintf("image %s: its network cards may get other names: to keep %s, import it with --mac for each of them", name, strings.Join(res.Report.System.Network.Names, ", ")))
+			return
+		}
+	}
+}
+
+func (w work) clearWork(name string) error {
+	if w.cfg.Work == "" {
+		return nil
+	}
+	if err := os.RemoveAll(w.workDir(name)); err != nil {
+		return droveway.Errorf(droveway.Internal, "remove what is left of the repair of image %s: %w", name, err)
+	}
+	return nil
+}
+
+func (w work) clearRepair(_ context.Context, r *run) error {
+	for _, name := range r.State.Images {
+		if err := w.clearWork(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verify boots the images. One that does not come up is not published; what was seen
+// of it is the result of the job.
+func (w work) verify(ctx context.Context, r *run) error {
+	for _, name := range r.State.Images {
+		f := r.State.Found[name]
+		if !f.Check {
+			continue
+		}
+		if err := w.enter(ctx, r, name, droveway.ImageVerifying); err != nil {
+			return err
+		}
+		boot, err := w.boot(ctx, name, f)
+		if err != nil {
+			return permanent(err)
+		}
+		f.Boot = &boot
+		switch boot.Verdict {
+		case droveway.BootFailed:
+			return w.notUp(r, name, f)
+		case droveway.BootUnknown:
+			r.State.note(fmt.Sprintf("image %s: whether it boots could not be told: %s", name, boot.Reason))
+		case droveway.BootOK:
+		}
+	}
+	return nil
+}
+
+func (w work) boot(ctx context.Context, name string, f *found) (droveway.BootCheck, error) {
+	img, err := w.cfg.Library.Get(name)
+	if err != nil {
+		return droveway.BootCheck{}, err
+	}
+	return w.cfg.Checker.Run(ctx, bootcheck.Request{
+		Name: name, Image: w.cfg.Library.Path(name), Format: img.Format, Size: img.Size, Firmware: f.firmware(),
+	})
+}
+
+// notUp ends the import of an image that does not boot.
+func (w work) notUp(r *run, name string, f *found) error {
+	res := r.State.result()
+	res.Images, res.Log = []string{}, r.State.Log
+	if err := r.Result(res); err != nil {
+		return err
+	}
+	do := "import it with --repair force, or as it is with --check none"
+	if f.Repair {
+		do = "its repair was not enough: the job has the console and what the repair said; --repair none --check none imports it as it is"
+	}
+	return job.Permanent(droveway.Errorf(droveway.Conflict, "image %s does not boot: %s: %s", name, f.Boot.Reason, strings.TrimPrefix(f.Boot.Advice+"; ", "; ")+do))
+}
+
+func (w work) clearVerify(ctx context.Context, r *run) error {
+	for _, name := range r.State.Images {
+		if f := r.State.Found[name]; f == nil || !f.Check || w.cfg.Checker == nil {
+			continue
+		}
+		if err := w.cfg.Checker.Discard(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

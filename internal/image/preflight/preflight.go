@@ -1,0 +1,131 @@
+// Package preflight tells of a disk what it holds, how it boots and what a repair
+// would change, in the words of the API: the same for a file that is still with its
+// user, a source that the server reads from afar, and an image that has arrived.
+//
+// It reads the disk it is given through package inspect, and touches nothing else.
+package preflight
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/filesystem"
+	"github.com/droveway/droveway/internal/image/format"
+	"github.com/droveway/droveway/internal/image/identify"
+	"github.com/droveway/droveway/internal/image/inspect"
+	"github.com/droveway/droveway/internal/image/repair"
+	"github.com/droveway/droveway/internal/image/survey"
+)
+
+// Result is what was found out.
+type Result struct {
+	Report *inspect.Report
+	Plan   *repair.Plan
+}
+
+// Disk looks at a disk.
+func Disk(ctx context.Context, i *format.Image) (*Result, error) {
+	known, err := identify.Default()
+	if err != nil {
+		return nil, err
+	}
+	var r Result
+	r.Report, err = inspect.Disk(ctx, i, inspect.Options{Catalog: known, Then: func(report *inspect.Report, t *filesystem.Tree) (err error) {
+		r.Plan, err = repair.Make(report, t)
+		return err
+	}})
+	return &r, err
+}
+
+// File looks at the disk in a file that has no files beside it that are its.
+func File(ctx context.Context, path string) (*Result, error) {
+	i, err := format.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer i.Close()
+	return Disk(ctx, i)
+}
+
+// System gives it in the words of the API.
+func (r *Result) System() *droveway.ImageSystem {
+	o := &r.Report.OS
+	s := &droveway.ImageSystem{
+		Status: droveway.ImageState(o.Status), ID: o.ID, Name: o.Name, Version: o.Version,
+		Blocked: r.Plan.Blocked(), Needed: r.Plan.Needed(),
+	}
+	for _, f := range r.Report.System.Firmware {
+		s.Firmware = append(s.Firmware, droveway.Firmware(f))
+	}
+	for _, f := range r.Plan.Findings {
+		s.Findings = append(s.Findings, droveway.ImageFinding{Level: string(f.Level), What: f.What, Why: f.Why, Advice: f.Advice})
+	}
+	for _, t := range r.Plan.Steps {
+		c := droveway.PlannedChange{Step: t.Name, What: t.What, Why: t.Why}
+		for _, f := range t.Files {
+			c.Files = append(c.Files, f.Path)
+		}
+		s.Steps = append(s.Steps, c)
+	}
+	return s
+}
+
+// Firmware is what machines get that are made from the disk: BIOS, if it boots with
+// both, as every host has it. Empty: nothing boots from it.
+func Firmware(s *droveway.ImageSystem) droveway.Firmware {
+	var only droveway.Firmware
+	for _, f := range s.Firmware {
+		if f == droveway.BIOS {
+			return f
+		}
+		only = f
+	}
+	return only
+}
+
+// Repairs reports whether an import repairs the disk, if it can.
+func Repairs(how droveway.Repair, s *droveway.ImageSystem) bool {
+	if s == nil || how == droveway.RepairNone || s.Status != droveway.ImageIdentified || len(s.Steps) == 0 {
+		return false
+	}
+	return how == droveway.RepairForce || s.Needed && !s.Blocked
+}
+
+// Checks reports whether an import boots the disk, if it can.
+func Checks(how droveway.Check, s *droveway.ImageSystem, repaired bool) bool {
+	switch {
+	case how == droveway.CheckNone || s == nil || len(s.Firmware) == 0:
+		return false
+	case how == droveway.CheckBoot:
+		return true
+	}
+	return repaired
+}
+
+// Foresee adds to a plan for the disks that are chosen of a source what they hold,
+// what a repair would change in them, and what an import would do. A disk that cannot
+// be looked at is no reason to refuse it.
+func Foresee(ctx context.Context, s *survey.Source, p *droveway.ImportPlan, choice string, how droveway.Repair, check droveway.Check) error {
+	disks, err := s.Pick(choice)
+	if err != nil {
+		return err
+	}
+	for k, d := range disks {
+		disk, err := s.Read(d)
+		if err != nil {
+			return err
+		}
+		i := &p.Images[k]
+		res, err := Disk(ctx, disk)
+		if err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("image %s cannot be looked into: %v", i.Name, err))
+			continue
+		}
+		i.System = res.System()
+		i.Firmware = Firmware(i.System)
+		i.Repair = Repairs(how, i.System)
+		i.Check = Checks(check, i.System, i.Repair)
+	}
+	return nil
+}
