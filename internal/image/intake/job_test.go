@@ -260,7 +260,7 @@ func TestLookedAt(t *testing.T) {
 func TestConvertsBeside(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, startStore(t))
-	k := w.begin(t, Request{Name: "a", Link: sourcetest.New(t, appliance(t), sourcetest.Manners{}).URL})
+	k := w.begin(t, Request{Name: "a", Link: sourcetest.New(t, ovaOfTwo(t), sourcetest.Manners{}).URL})
 	var parts []os.FileInfo
 	for _, name := range []string{"0.qcow2", "1.qcow2"} {
 		path := w.stage.Beside(k.Stage, name)
