@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type world struct {
 	server    *httptest.Server
 	admin     *client.Client
 	token     string
+	stuck     atomic.Bool // the registrar
 }
 
 func newWorld(t testing.TB) *world {
@@ -66,7 +68,7 @@ func newWorld(t testing.TB) *world {
 	must(t, err)
 	w.api = httpapi.New(httpapi.Config{
 		Fleet: w.fleet, Machines: w.systems, Moves: moves{w.systems}, Jobs: w.systems, Images: images, Events: w.conn,
-		Consoles: w.systems, Relations: w.relations(t), Registrar: registrar{w.authority, b}, Version: "test", Log: log, Metrics: prometheus.NewRegistry(),
+		Consoles: w.systems, Relations: w.relations(t), Registrar: registrar{w.authority, b, &w.stuck}, Version: "test", Log: log, Metrics: prometheus.NewRegistry(),
 	})
 	w.server = httptest.NewTLSServer(w.api.Handler())
 	t.Cleanup(w.server.Close)
@@ -78,6 +80,14 @@ func newWorld(t testing.TB) *world {
 type registrar struct {
 	*pki.Authority
 	*bus.Server
+	stuck *atomic.Bool // and revokes nothing
+}
+
+func (r registrar) Revoke(nkey string) error {
+	if r.stuck.Load() {
+		return droveway.Errorf(droveway.Unavailable, "the bus is stuck")
+	}
+	return r.Server.Revoke(nkey)
 }
 
 func must(t testing.TB, err error) {

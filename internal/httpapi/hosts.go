@@ -52,15 +52,21 @@ func (a *API) patchHost(ctx context.Context, in *HostChange) (*reply[droveway.Ho
 	return answer(h, err)
 }
 
+// deleteHost shuts the host out before it forgets it: while it is in the table, what
+// failed halfway can be asked for again.
 func (a *API) deleteHost(ctx context.Context, in *HostRemoval) (*struct{}, error) {
 	if err := a.removable(ctx, in); err != nil {
+		return nil, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := a.shutOut(ctx, in.Name); err != nil {
 		return nil, err
 	}
 	if err := a.cfg.Fleet.Hosts.Delete(ctx, in.Name); err != nil {
 		return nil, err
 	}
 	a.publish(ctx, "host.removed", "host/"+in.Name)
-	return nil, a.forget(ctx, in.Name)
+	return nil, nil
 }
 
 // removable refuses to remove a host that has machines. A silent host may well
@@ -86,14 +92,9 @@ func (a *API) removable(ctx context.Context, in *HostRemoval) error {
 	return nil
 }
 
-// forget removes what a host that left had: its own report, its identity on the
-// bus, and the tokens it downloads with.
-func (a *API) forget(ctx context.Context, name string) error {
-	ctx = context.WithoutCancel(ctx)
-	err := fleet.HostReport(a.cfg.Fleet.Stores, name).Delete(ctx, "host")
-	if err != nil && !droveway.Is(err, droveway.NotFound) {
-		return err
-	}
+// shutOut takes from a host what it has: its identity on the bus, the tokens it
+// downloads with, and then its own report, which it cannot write again.
+func (a *API) shutOut(ctx context.Context, name string) error {
 	tokens, err := a.cfg.Fleet.Tokens.List(ctx)
 	if err != nil {
 		return err
@@ -109,5 +110,9 @@ func (a *API) forget(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	return nil
+	err = fleet.HostReport(a.cfg.Fleet.Stores, name).Delete(ctx, "host")
+	if droveway.Is(err, droveway.NotFound) {
+		return nil
+	}
+	return err
 }

@@ -30,7 +30,8 @@ func (w *world) joined(t *testing.T, role, name string) bus.Credentials {
 	return bus.Credentials{Name: name, Role: role, URL: got.BusURL, JWT: got.JWT, Seed: string(seed), CA: []byte(got.CA)}
 }
 
-// Whoever was taken out of the fleet is shut out of its bus.
+// Whoever was taken out of the fleet is shut out of its bus, and whoever could not
+// be shut out is in the fleet still, to be taken out again.
 func TestRemovedIsShutOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -50,6 +51,9 @@ func TestRemovedIsShutOut(t *testing.T) {
 			return err
 		}
 		must(t, dial())
+		w.stuck.Store(true)
+		wantKind(t, remove(context.Background(), name), droveway.Unavailable)
+		w.stuck.Store(false)
 		must(t, remove(context.Background(), name))
 		if err := dial(); !droveway.Is(err, droveway.Permission) {
 			t.Errorf("a removed %s reaches the bus: %v", role, err)
