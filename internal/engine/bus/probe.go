@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"github.com/nats-io/jwt/v2"
@@ -19,9 +20,11 @@ const (
 	probeReports = "probe.*.report"
 	orderVerb    = "order"
 
-	// reportBacklog is how many reports may wait to be taken. What does not fit is
-	// not acknowledged, so its probe sends it again.
-	reportBacklog = 1024
+	// backlogMessages and backlogBytes are how many reports may wait to be taken.
+	// What does not fit is not acknowledged, so its probe sends it again: after an
+	// outage a whole fleet has full spools.
+	backlogMessages = 1024
+	backlogBytes    = 64 << 20
 )
 
 func reportSubject(host string) string { return "probe." + host + ".report" }
@@ -103,24 +106,28 @@ func (c *Conn) Orders(ctx context.Context, host string, take func(order json.Raw
 }
 
 func (c *Conn) take(ctx context.Context, subject string, do func(*nats.Msg) error) error {
-	messages := make(chan *nats.Msg, reportBacklog)
-	sub, err := c.NC.ChanSubscribe(subject, messages)
+	sub, err := c.NC.SubscribeSync(subject)
+	if err == nil {
+		err = sub.SetPendingLimits(backlogMessages, backlogBytes)
+	}
 	if err != nil {
 		return droveway.Errorf(droveway.Unavailable, "listen to %s: %w", subject, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
 	for {
-		select {
-		case <-ctx.Done():
+		m, err := sub.NextMsgWithContext(ctx)
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		case <-c.closed:
-			return droveway.Errorf(droveway.Unavailable, "listen to %s: the connection was closed", subject)
-		case m := <-messages:
-			var r reply
-			if err := do(m); err != nil {
-				r.Error = wireError(err)
-			}
-			c.answer(m, r)
+		case errors.Is(err, nats.ErrSlowConsumer):
+			continue // what did not fit comes again
+		case err != nil:
+			return droveway.Errorf(droveway.Unavailable, "listen to %s: %w", subject, err)
 		}
+		var r reply
+		if err := do(m); err != nil {
+			r.Error = wireError(err)
+		}
+		c.answer(m, r)
 	}
 }

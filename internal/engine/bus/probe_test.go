@@ -78,6 +78,48 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// A fleet that sends full spools after an outage does not fill the server's memory:
+// what does not fit is not acknowledged, and who sends it again is heard.
+func TestReportsAreBounded(t *testing.T) {
+	t.Parallel()
+	b := bustest.Start(t)
+	c, p := b.Conn(t), b.Probe(t, "a")
+	const size, sent = 900 << 10, 150
+	busy, free, taken := make(chan struct{}, 1), make(chan struct{}), 0
+	until(t, func(ctx context.Context) error {
+		return c.Reports(ctx, func(_ string, report []byte) error {
+			taken += len(report)
+			select {
+			case busy <- struct{}{}:
+			default:
+			}
+			<-free
+			return nil
+		})
+	})
+	large := make([]byte, size)
+	for range sent {
+		if err := p.NC.Publish("probe.a.report", large); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.NC.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	<-busy
+	ctx := within(t, 15*time.Second)
+	for c.NC.Stats().InMsgs < sent && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	close(free)
+	if err := again(t, func() error { return p.Report(ctx, "a", []byte("again")) }); err != nil {
+		t.Fatal(err)
+	}
+	if taken < 50<<20 || taken > 70<<20 {
+		t.Errorf("%d MiB of %d were kept", taken>>20, sent*size>>20)
+	}
+}
+
 // The probe of host a reports about a and takes orders for it, and can do nothing
 // else: not even what the host itself may.
 func TestProbePermissions(t *testing.T) {
