@@ -20,8 +20,9 @@ import (
 //	        ▼                                          │
 //	candidate ──slot──▶ scheduled ──reported──▶ emitted ──heard──▶ matched
 //	    ▲                   │                      │                  │ second round
-//	    │                   └──refused, no answer──┤                  ▼ agrees
-//	    │                                          ▼              confirmed
+//	    │◀─────declined─────┤                      │                  ▼ agrees
+//	    │                   └──refused, no answer──┤              confirmed
+//	    │                                          ▼                  │
 //	    │                                 unreachable, silent,        │
 //	    └───────────after Renew────────── ambiguous, stale ◀──Renew───┘
 //
@@ -70,15 +71,16 @@ func (k key) compare(o key) int {
 // relation is a candidate with what became of it.
 type relation struct {
 	Candidate
-	state   State
-	seen    time.Time // the host contacted it
-	changed time.Time
-	rounds  int // emitted
-	heard   []discover.Served
-	pattern uint32
-	ends    time.Time // of the pattern
-	refused string    // why, the last time
-	queued  bool
+	state    State
+	seen     time.Time // the host contacted it
+	changed  time.Time
+	rounds   int // emitted
+	heard    []discover.Served
+	pattern  uint32
+	ends     time.Time // of the pattern
+	refused  string    // by the policy, and why, the last time
+	declined string    // by its probe, and why
+	queued   bool
 }
 
 // Order tells a host to emit a pattern, and the joiner to expect it.
@@ -159,7 +161,7 @@ func (a *Allotter) Offer(c Candidate, now time.Time) {
 		r = &relation{state: Waiting, changed: now}
 		a.relations[c.key()] = r
 	}
-	r.Candidate, r.seen = c, now
+	r.Candidate, r.seen, r.declined = c, now, ""
 	if r.state == Waiting && !r.queued {
 		a.endpoint(c.Destination).enqueue(r)
 	}
@@ -170,6 +172,19 @@ func (a *Allotter) Resolved(c Candidate) {
 	if r := a.relations[c.key()]; r != nil && a.live[r.pattern] != r {
 		delete(a.relations, c.key())
 	}
+}
+
+// Declined says that a host does not emit a pattern, and will not: it is as if it
+// had not been ordered. The candidate waits until it is offered again.
+func (a *Allotter) Declined(pattern, why string, now time.Time) {
+	r := a.byName(pattern)
+	if r == nil {
+		return
+	}
+	a.note(now, Cancelled, r, "its probe does not take part: "+why)
+	a.end(r, now)
+	r.rounds--
+	r.state, r.changed, r.declined = Waiting, now, why
 }
 
 // Next orders the patterns whose turn it is. Offset is how far a host's clock is

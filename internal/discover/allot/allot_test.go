@@ -284,6 +284,36 @@ func TestStartsByTheProbesClock(t *testing.T) {
 	}
 }
 
+// A host whose probe does not emit patterns holds nothing up: neither its own other
+// patterns nor the endpoint, and it is asked again when it is offered again.
+func TestDeclined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := allotter(t, here)
+		passive, active := candidate("passive", "192.0.2.1:80"), candidate("active", "192.0.2.1:80")
+		a.Offer(passive, time.Now())
+		o := run(a, time.Second)
+		if len(o) != 1 {
+			t.Fatalf("orders: %+v", o)
+		}
+		a.Declined(o[0].Assignment.Pattern, "it is passive", time.Now())
+		a.Declined(o[0].Assignment.Pattern, "it is passive", time.Now())
+		if s, _ := a.State(passive); s != Waiting || len(a.live) != 0 || len(a.busy) != 0 {
+			t.Errorf("state %s, %d live, %d busy", s, len(a.live), len(a.busy))
+		}
+		if p := a.Plan(time.Now()); len(p) != 1 || p[0].Opens != 0 || p[0].Refused != "its probe does not take part: it is passive" {
+			t.Errorf("plan: %+v", p)
+		}
+		a.Offer(active, time.Now())
+		if o := run(a, 30*time.Second); len(o) != 1 || o[0].Host != "active" {
+			t.Errorf("orders after the refusal: %+v", o)
+		}
+		a.Offer(passive, time.Now())
+		if o := run(a, 30*time.Second); len(o) != 1 || o[0].Host != "passive" {
+			t.Errorf("orders after it is offered again: %+v", o)
+		}
+	})
+}
+
 // Patterns ordered before a restart count, though nobody knows them any more,
 // and so does a refusal.
 func TestRestart(t *testing.T) {

@@ -69,6 +69,9 @@ func (a *Allotter) Plan(now time.Time) []Planned {
 		if e := a.endpoints[r.Destination]; p.Refused == "" && e != nil && now.Before(e.deadUntil) {
 			p.Refused = "the endpoint refused a connection or did not answer"
 		}
+		if p.Refused == "" && r.declined != "" {
+			p.Refused = "its probe does not take part: " + r.declined
+		}
 		if p.Refused == "" {
 			p.Opens = r.remaining() * pattern.Length
 		}

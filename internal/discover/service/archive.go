@@ -29,6 +29,7 @@ type archive struct {
 	edges   map[string]*kept
 	results map[string]time.Time // when each changed, as written
 	waiting map[string]allot.Result
+	marks   int // of deleted keys, about
 }
 
 // kept is an edge and what of it was written.
@@ -41,6 +42,9 @@ type kept struct {
 
 const (
 	renewEvery = 10 * time.Minute
+	// maxMarks is when the marks that deleted keys leave behind are removed: each
+	// takes room of the bucket.
+	maxMarks   = 1000
 	edgeKeys   = "edge"
 	resultKeys = "pattern"
 )
@@ -120,7 +124,20 @@ func (a *archive) write(ctx context.Context, now time.Time, all bool) error {
 		}
 		delete(a.waiting, key)
 	}
+	if a.marks >= maxMarks {
+		errs = append(errs, a.unmark(ctx))
+	}
 	return errors.Join(errs...)
+}
+
+// unmark removes the marks of deleted keys. Nobody watches the bucket, so nobody
+// misses them.
+func (a *archive) unmark(ctx context.Context) error {
+	if err := a.kv.PurgeDeletes(ctx, jetstream.DeleteMarkersOlderThan(-1)); err != nil {
+		return droveway.Errorf(droveway.Unavailable, "remove the marks of relations that are gone: %w", err)
+	}
+	a.marks = 0
+	return nil
 }
 
 func (a *archive) writeEdge(ctx context.Context, id string, k *kept, now time.Time) error {
@@ -162,5 +179,6 @@ func (a *archive) remove(ctx context.Context, key string) error {
 	if err := a.kv.Delete(ctx, key); err != nil {
 		return droveway.Errorf(droveway.Unavailable, "delete %s: %w", key, err)
 	}
+	a.marks++
 	return nil
 }

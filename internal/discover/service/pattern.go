@@ -85,11 +85,11 @@ func (s *Service) order(ctx context.Context, now time.Time) {
 	for _, c := range cancels {
 		s.sending.Go(func() { s.cancel(ctx, c) })
 	}
-	for _, e := range audit {
-		s.record(ctx, e)
-	}
 	for _, o := range orders {
 		s.sending.Go(func() { s.send(ctx, o) })
+	}
+	for _, e := range audit { // last: each is synced to disk, and orders are urgent
+		s.record(ctx, e)
 	}
 }
 
@@ -121,6 +121,7 @@ func (s *Service) send(ctx context.Context, o allot.Order) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.allotter.Declined(o.Assignment.Pattern, err.Error(), time.Now())
 	s.passive[target{o.Host, o.Assignment.Destination}] = time.Now().Add(askAgain)
 }
 
