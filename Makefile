@@ -76,8 +76,9 @@ bench-hydrate: setup build
 bench-idle: setup build
 	go run ./bench/idle --out out
 
-# Who talks to whom in 20 runs of real networks and in a simulated fleet, against
-# the truth and against joining by addresses: out/bench-discover.json. Root.
+# Who talks to whom in 20 runs of real networks, in 3 more by patterns alone, and in
+# simulated fleets, against the truth and against joining by addresses:
+# out/bench-discover.json. Root, ten minutes.
 bench-discover: setup
 	go run ./bench/discover --out out
 

@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/droveway/droveway/internal/discover"
@@ -43,7 +43,9 @@ type labRun struct {
 	clients   map[string]*probetest.Client
 	servers   map[int]string // host, by process
 	reports   chan discover.Report
-	told      map[string]bool // hosts that reported
+	told      map[string]bool      // hosts that reported
+	orders    map[string]io.Writer // to the probes of hosts
+	blind     bool                 // sequence numbers are struck out
 	joiner    *discover.Joiner
 	graph     *graph.Graph
 	baselines []*baseline
@@ -104,14 +106,18 @@ func tally(s *score, found, truth map[pair]bool) *score {
 	return s
 }
 
-func runLab(seed uint64) (l *labRun, err error) {
-	l = &labRun{
-		stage: &stage{}, random: rand.New(rand.NewPCG(seed, 5)),
+func newLabRun(random *rand.Rand) *labRun {
+	return &labRun{
+		stage: &stage{}, random: random,
 		clients: map[string]*probetest.Client{}, servers: map[int]string{},
-		reports: make(chan discover.Report, 100), told: map[string]bool{},
+		reports: make(chan discover.Report, 100), told: map[string]bool{}, orders: map[string]io.Writer{},
 		joiner: discover.New(discover.Limits{}), graph: graph.New(graph.Config{}),
 		hosts: map[pair]bool{}, processes: map[pair]bool{},
 	}
+}
+
+func runLab(seed uint64) (l *labRun, err error) {
+	l = newLabRun(rand.New(rand.NewPCG(seed, 5)))
 	l.baselines = []*baseline{newFiveTuple(), newOwners(reported)}
 	defer l.end(&err)
 	l.set()
@@ -128,20 +134,10 @@ func runLab(seed uint64) (l *labRun, err error) {
 func (l *labRun) set() {
 	l.network = probetest.New(l)
 	l.network.Hairpin()
-	for _, h := range []string{"a1", "b1", "b2", "c1", "c2"} {
-		l.servers[l.network.Server(h, "tcp/:80")] = h
-	}
-	for _, h := range labHosts {
-		l.clients[h] = l.network.Client(h)
-	}
+	l.people()
 	l.dial("a3", probetest.Forward, true)
 	l.network.Noise(probetest.Forward, probetest.Balanced)
-	for _, h := range labHosts {
-		l.probe(h, time.Duration((l.random.Float64()*2-1)*float64(clockError)))
-	}
-	if !l.await(func() bool { return len(l.told) == len(labHosts) }) {
-		l.Fatalf("after %s only these probes report: %v", labPatience, slices.Sorted(maps.Keys(l.told)))
-	}
+	l.watch()
 }
 
 // talk has everybody open connections, or not.
@@ -200,6 +196,11 @@ func (l *labRun) listen(d time.Duration) {
 func (l *labRun) take(r discover.Report) {
 	now := time.Now()
 	l.told[r.Host] = true
+	for i := range r.Connections {
+		if l.blind {
+			r.Connections[i].ISN = 0
+		}
+	}
 	for _, b := range l.baselines {
 		b.add([]discover.Report{r}, now)
 	}

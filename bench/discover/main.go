@@ -23,11 +23,13 @@ func main() {
 	beChild()
 	out := flag.String("out", "out", "directory for the results")
 	hosts := flag.Int("hosts", 10_000, "hosts of the largest fleet")
-	runs := flag.Int("runs", 20, "runs in real networks")
+	var lab labRuns
+	flag.IntVar(&lab.all, "runs", 20, "runs in real networks")
+	flag.IntVar(&lab.patterns, "pattern-runs", 3, "runs there with patterns alone, two minutes each")
 	seed := flag.Uint64("seed", 1, "of the simulation, and of who talks to whom in real networks")
 	flag.Parse()
 	debug.SetMemoryLimit(maxMiB << 20) // as whoever runs it would
-	verdict.Main("bench/discover", func(context.Context) (bool, error) { return run(*out, *hosts, *runs, *seed) })
+	verdict.Main("bench/discover", func(context.Context) (bool, error) { return run(*out, *hosts, lab, *seed) })
 }
 
 // beChild is the probe, the client or the server that this program is told to be,
@@ -46,16 +48,22 @@ func beChild() {
 // maxMiB is the memory that all may take.
 const maxMiB = 1024
 
+// labRuns is how many runs there are in real networks.
+type labRuns struct{ all, patterns int }
+
 // window is how long the natural traffic of a fleet is watched.
 const window = 10 * time.Minute
 
 // run measures real networks, joining by addresses, fleets of three sizes with
 // sequence numbers, to see how the cost grows, the largest without, where timing
 // alone is left, and a small one with patterns, which take their time.
-func run(out string, hosts, runs int, seed uint64) (bool, error) {
+func run(out string, hosts int, lab labRuns, seed uint64) (bool, error) {
 	r := report{Setting: verdict.Here(), Seed: seed}
 	var err error
-	if r.Lab, err = measureLab(runs, seed); err != nil {
+	if r.Lab, err = measureLab(lab.all, seed); err != nil {
+		return false, err
+	}
+	if r.Patterns, err = measurePatterns(lab.patterns, seed); err != nil {
 		return false, err
 	}
 	for _, s := range []setting{

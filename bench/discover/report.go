@@ -13,10 +13,11 @@ import (
 // report is bench-discover.json.
 type report struct {
 	verdict.Setting
-	Seed    uint64        `json:"seed"`
-	Lab     *labResult    `json:"lab"`
-	Results []result      `json:"results"`
-	Bars    []verdict.Bar `json:"bars"`
+	Seed     uint64         `json:"seed"`
+	Lab      *labResult     `json:"lab"`
+	Patterns *patternResult `json:"lab_with_patterns_alone"`
+	Results  []result       `json:"results"`
+	Bars     []verdict.Bar  `json:"bars"`
 }
 
 // result is one measurement.
@@ -160,6 +161,7 @@ func (r *report) judge() {
 	r.bar("cost of an event, largest fleet by smallest", large.PerEvent/small.PerEvent, verdict.AtMost, growth, "×")
 	r.bar("lab: runs without a wrong or missing pair of processes", float64(r.Lab.Exact), verdict.AtLeast, float64(r.Lab.Runs), "")
 	r.exact("lab", r.Lab.Scores, "isn", 1, 1)
+	r.exact("lab with patterns alone", []score{r.Patterns.Score}, "pattern", 0.999, 0.995)
 	r.exact("simulation", large.Scores, "isn", 1, 0.995)
 	r.exact("simulation", timing.Scores, "timing", 0.999, 0)
 	r.exact("simulation", patterns.Scores, "pattern", 0.999, 0.995)
@@ -182,6 +184,8 @@ func (r report) print(w io.Writer) error {
 	return verdict.Print(w, r.Bars, func(t io.Writer) {
 		fmt.Fprintf(t, "\nlab: %d runs, %d of them exact, %d relations of hosts, %.0f s\n", r.Lab.Runs, r.Lab.Exact, r.Lab.Truth, r.Lab.Seconds)
 		printScores(t, r.Lab.Scores)
+		fmt.Fprintf(t, "\nlab with patterns alone: %d runs, %d relations, %d patterns, %.0f s\n", r.Patterns.Runs, r.Patterns.Relations, r.Patterns.Patterns, r.Patterns.Seconds)
+		printScores(t, []score{r.Patterns.Score})
 		for _, x := range r.Results {
 			fmt.Fprintf(t, "\n%s: %d hosts, %d relations, %d connections, %d events, %d patterns\n", x.Name, x.Hosts, x.Relations, x.Connections, x.Events, x.Patterns)
 			fmt.Fprintf(t, "  analysis %.1f s, of processors %.1f s, %.2f µs an event (and %.1f µs to decode it), %.0f MiB at most with the simulation\n", x.Seconds, x.Processor, x.PerEvent, x.Decode, x.PeakMiB)

@@ -68,6 +68,7 @@ func (l *labRun) probe(host string, ahead time.Duration) {
 	if err := c.Start(); err != nil {
 		l.Fatalf("start the probe of %s: %v", host, err)
 	}
+	l.orders[host] = in
 	ended, heard := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(heard)
@@ -99,8 +100,8 @@ func hear(host string, from io.Reader, to chan<- discover.Report, ended <-chan s
 	}
 }
 
-// beProbe is a probe that writes its reports to standard output until standard
-// input ends.
+// beProbe is a probe that writes its reports to standard output and takes patterns
+// from standard input, until that ends.
 func beProbe(host, dir, ahead string) error {
 	off, err := time.ParseDuration(ahead)
 	if err != nil {
@@ -109,7 +110,7 @@ func beProbe(host, dir, ahead string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	p, err := probe.New(probe.Config{
 		Host: host, Dir: dir, Sender: aloud{json.NewEncoder(os.Stdout)}, Log: log,
-		Interval: reportEvery, Own: true, Ahead: off,
+		Interval: reportEvery, Own: true, Ahead: off, Patterns: true,
 	})
 	if err != nil {
 		return err
@@ -117,7 +118,14 @@ func beProbe(host, dir, ahead string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer cancel()
-		_, _ = io.Copy(io.Discard, os.Stdin) // however it ends
+		orders := json.NewDecoder(os.Stdin)
+		var a discover.Assignment
+		for orders.Decode(&a) == nil { // however it ends
+			if err := p.Assign(a); err != nil {
+				log.Error("a pattern is not emitted", "host", host, "error", err)
+			}
+			a = discover.Assignment{}
+		}
 	}()
 	return p.Run(ctx)
 }
