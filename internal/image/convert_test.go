@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,20 +65,11 @@ func sum(b []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-// TestFormatsAgree imports one disk in every format: the guest's bytes are the same
-// each time. SYSTEMS 5.8.
-func TestFormatsAgree(t *testing.T) {
-	t.Parallel()
+// formats are the test's disk in every format.
+func formats(t *testing.T) map[string]sample {
+	t.Helper()
 	stream := made(t, "-O", "vmdk", "-o", "subformat=streamOptimized")
-	want := filepath.Join(t.TempDir(), "want")
-	if err := os.WriteFile(want, disk(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]struct {
-		file   []byte
-		format string
-		kept   bool
-	}{
+	return map[string]sample{
 		"raw":       {disk(), "raw", true},
 		"qcow2":     {qcow2(t), "qcow2", true},
 		"zlib":      {made(t, "-c", "-O", "qcow2"), "qcow2", true},
@@ -88,7 +81,24 @@ func TestFormatsAgree(t *testing.T) {
 		"vhdx":      {made(t, "-O", "vhdx"), "vhdx", false},
 		"tar":       {archive(t, "a.vmdk", stream), "tar", false},
 		"ova":       {archive(t, "m.ovf", []byte("<Envelope/>"), "a.vmdk", stream, "m.mf", []byte("SHA256(a.vmdk)= "+sum(stream))), "ova", false},
-	} {
+	}
+}
+
+type sample struct {
+	file   []byte
+	format string
+	kept   bool
+}
+
+// TestFormatsAgree imports one disk in every format: the guest's bytes are the same
+// each time. SYSTEMS 5.8.
+func TestFormatsAgree(t *testing.T) {
+	t.Parallel()
+	want := filepath.Join(t.TempDir(), "want")
+	if err := os.WriteFile(want, disk(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range formats(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := openLibrary(t, t.TempDir())
@@ -110,6 +120,61 @@ func TestFormatsAgree(t *testing.T) {
 				t.Errorf("it became %s", img.Format)
 			}
 			tool(t, "compare", "-f", "raw", "-F", string(img.Format), want, l.path("a"))
+		})
+	}
+}
+
+// damages are ways to spoil a file: cuts, and bits that flip where something is.
+func damages(file []byte) map[string][]byte {
+	all := map[string][]byte{}
+	for _, n := range []int{len(file) / 4, len(file) / 2, len(file) - 512, len(file) - 1} {
+		all[fmt.Sprintf("cut to %d", n)] = file[:n]
+	}
+	var places []int
+	for at := 0; at < len(file); at += 512 {
+		if end := min(at+512, len(file)); !bytes.Equal(file[at:end], make([]byte, end-at)) {
+			places = append(places, at)
+		}
+	}
+	random := rand.New(rand.NewPCG(5, 10))
+	for range 8 {
+		b := bytes.Clone(file)
+		at := places[random.IntN(min(len(places), 8))] + random.IntN(512)
+		at = min(at, len(b)-1)
+		b[at] ^= 1 << random.IntN(8)
+		all[fmt.Sprintf("bit at %d", at)] = b
+	}
+	return all
+}
+
+// TestDamaged imports images of every format that were cut, or whose bits have
+// flipped: the checksum tells, and without one an import fails for a reason that
+// concerns the image, or its disk has the size it says. SYSTEMS 5.9, 5.10.
+func TestDamaged(t *testing.T) {
+	t.Parallel()
+	for name, c := range formats(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			l := openLibrary(t, dir)
+			for damage, file := range damages(c.file) {
+				before := sum(file)
+				_, err := l.Import(t.Context(), Order{Name: "a", SHA256: sum(c.file)}, bytes.NewReader(file))
+				wantError(t, err, droveway.Invalid, "as ordered")
+				img, err := l.Import(t.Context(), Order{Name: "a"}, bytes.NewReader(file))
+				if kind := droveway.KindOf(err); err != nil && (kind != droveway.Invalid && kind != droveway.Unsupported || !strings.HasPrefix(err.Error(), "import image a: ")) {
+					t.Errorf("%s: %v of kind %s", damage, err, kind)
+				}
+				if err == nil {
+					tool(t, "info", "-f", string(img.Format), l.path("a"))
+					if err := l.Remove("a"); err != nil {
+						t.Error(err)
+					}
+				}
+				if left := names(t, dir); len(left) != 0 || sum(file) != before {
+					t.Errorf("%s: left %v", damage, left)
+				}
+			}
 		})
 	}
 }

@@ -160,6 +160,28 @@ func TestFails(t *testing.T) {
 	}
 }
 
+// TestGone has a server that is gone in the midst of a transfer, for good: the import
+// fails once it has been patient, and nothing is left. SYSTEMS 5.10.
+func TestGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startStore(t))
+	w.cfg.Patience = 500 * time.Millisecond
+	s := sourcetest.New(t, disk(), sourcetest.Manners{Slow: 50 * time.Millisecond})
+	k := w.begin(t, Request{Name: "a", Link: s.URL})
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		await(t, func() bool { n, _ := s.Sent(); return n > 300<<10 })
+		s.Vanish()
+	}()
+	j := k.do(t, t.Context())
+	<-gone
+	if j.State != droveway.JobFailed || !strings.Contains(j.Error, "connection refused") || !strings.Contains(j.Error, s.URL) {
+		t.Errorf("the job %s: %s", j.State, j.Error)
+	}
+	w.wantNothing(t)
+}
+
 const helperEnv = "DROVEWAY_INTAKE_HELPER" // directory and link
 
 // fetchOnce makes the run of a step and gives a function that fetches once.

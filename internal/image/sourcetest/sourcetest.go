@@ -18,6 +18,8 @@ import (
 type Server struct {
 	URL string
 
+	web *httptest.Server
+
 	mu     sync.Mutex
 	do     Manners
 	file   []byte
@@ -39,10 +41,16 @@ type Manners struct {
 func New(t testing.TB, file []byte, m Manners) *Server {
 	t.Helper()
 	s := &Server{file: file, do: m}
-	web := httptest.NewServer(s)
-	t.Cleanup(web.Close)
-	s.URL = web.URL
+	s.web = httptest.NewServer(s)
+	t.Cleanup(s.web.Close)
+	s.URL = s.web.URL
 	return s
+}
+
+// Vanish cuts all connections; from then on nobody listens.
+func (s *Server) Vanish() {
+	s.web.CloseClientConnections()
+	s.web.Close()
 }
 
 // Replace changes the file and the manners.
