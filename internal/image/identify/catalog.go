@@ -10,7 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v2"
 
 	"github.com/droveway/droveway"
 )
@@ -157,7 +157,7 @@ func read(dir fs.FS, name string) (file, error) {
 	if err != nil {
 		return f, err
 	}
-	return f, yaml.UnmarshalWithOptions(b, &f, yaml.Strict())
+	return f, yaml.UnmarshalStrict(b, &f)
 }
 
 func (c *Catalog) addTests(f file) error {

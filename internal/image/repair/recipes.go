@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v2"
 )
 
 //go:embed data/*.yaml
@@ -63,7 +63,7 @@ func load() (*recipes, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := yaml.UnmarshalWithOptions(b, into, yaml.Strict()); err != nil {
+		if err := yaml.UnmarshalStrict(b, into); err != nil {
 			return nil, fmt.Errorf("recipes %s: %w", name, err)
 		}
 	}
