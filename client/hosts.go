@@ -48,3 +48,11 @@ func (c *Client) Join(ctx context.Context, j JoinRequest) (Joined, error) {
 	err := c.run(ctx, call{method: http.MethodPost, path: []string{"v1", "join"}, in: j}, &out)
 	return out, err
 }
+
+// RenewCertificate gives the host whose token the client has a certificate for the key
+// of a request.
+func (c *Client) RenewCertificate(ctx context.Context, r RenewRequest) (Renewed, error) {
+	var out Renewed
+	err := c.run(ctx, call{method: http.MethodPost, path: []string{"v1", "renew"}, in: r}, &out)
+	return out, err
+}

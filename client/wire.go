@@ -181,6 +181,16 @@ type Joined struct {
 	APIToken string `json:"api_token"` // for downloads of images; of a host
 }
 
+// RenewRequest is how a host asks for a certificate in place of one that ends.
+type RenewRequest struct {
+	CSR string `json:"csr" maxLength:"16384" doc:"Certificate request, PEM"`
+}
+
+// Renewed is the answer.
+type Renewed struct {
+	Cert string `json:"cert"` // PEM
+}
+
 // Problem is an error on the wire: RFC 9457 with the members kind, feature and
 // errors added.
 type Problem struct {

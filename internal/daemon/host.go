@@ -76,6 +76,10 @@ func runHost(ctx context.Context, cfg HostConfig) error {
 		return err
 	}
 	cfg.Log.Info("host is running", "address", id.Address, "bus", id.Bus.URL)
+	beside := newGroup(ctx)
+	defer func() { _ = beside.stop() }() // it does not fail
+	r := &renewal{name: id.Bus.Name, dir: filepath.Join(cfg.Data, identityDir, tlsDir), api: api, log: cfg.Log}
+	beside.run("certificate", func(ctx context.Context) error { r.run(ctx); return nil })
 	return agent.Run(ctx)
 }
 

@@ -44,6 +44,8 @@ type ServerConfig struct {
 	GuestUser string   // user that repairs and boot checks run as; empty: an unprivileged one, if it can reach Data
 	Log       *slog.Logger
 	Ready     func(api, bus string) // called with the URLs once the API answers; may be nil
+
+	HostCertLife time.Duration // of the certificates of hosts, which renew them; 0: a year
 }
 
 // server is the parts of a server.
@@ -105,6 +107,10 @@ func newServer(cfg ServerConfig) (s *server, err error) {
 	if s.authority, err = pki.Open(filepath.Join(cfg.Data, "pki")); err != nil {
 		return nil, err
 	}
+	if cfg.HostCertLife > 0 {
+		s.authority = s.authority.Lasting(cfg.HostCertLife)
+	}
+	s.measureAuthority()
 	if s.images, err = image.Open(filepath.Join(cfg.Data, "images"), cfg.Log); err != nil {
 		return nil, err
 	}
@@ -145,6 +151,7 @@ func (s *server) run(g *group) (err error) {
 	if err := s.keepAdmin(g.ctx, url); err != nil {
 		return ended(g, err)
 	}
+	g.run("authority", s.watchAuthority)
 	g.run("jobs", jobs.Run)
 	g.run("machines", machines.Run)
 	g.run("relations", s.relations.Run)

@@ -19,7 +19,7 @@ import (
 // The roles of tokens.
 const (
 	RoleAdmin = "admin" // everything
-	RoleAgent = "agent" // a host: downloads of images
+	RoleAgent = "agent" // a host: downloads of images, and its certificate
 	RoleHost  = "host"  // may join, once
 	RoleProbe = "probe" // a probe may join, once
 )

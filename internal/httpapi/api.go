@@ -142,6 +142,7 @@ func (a *API) routes() {
 	a.jobRoutes()
 	a.eventRoutes()
 	a.joinRoutes()
+	a.renewRoutes()
 	a.relationRoutes()
 	a.relationUseRoutes()
 	a.probeRoutes()

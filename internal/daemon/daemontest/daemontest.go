@@ -35,6 +35,7 @@ type Fleet struct {
 	drivers map[string]*mem.Driver // guests live as long as these
 	listen  string                 // where the server listened the last time
 	bus     string
+	change  func(*daemon.ServerConfig) // before each start of the server; may be nil
 }
 
 // role is a role that runs.
@@ -59,10 +60,18 @@ func (r *role) stop() error {
 // ready. The log of all is shown if the test fails.
 func New(t testing.TB, hosts ...string) *Fleet {
 	t.Helper()
+	return With(t, nil, hosts...)
+}
+
+// With is New with another configuration of the server: change is called before each
+// of its starts.
+func With(t testing.TB, change func(*daemon.ServerConfig), hosts ...string) *Fleet {
+	t.Helper()
 	var out lines
 	f := &Fleet{
 		t: t, dir: t.TempDir(), log: slog.New(slog.NewTextHandler(&out, nil)),
 		hosts: map[string]*role{}, drivers: map[string]*mem.Driver{}, listen: "127.0.0.1:0", bus: "127.0.0.1:0",
+		change: change,
 	}
 	t.Cleanup(func() {
 		f.end()
@@ -100,7 +109,11 @@ func (f *Fleet) end() {
 
 // Config is how the server is started.
 func (f *Fleet) Config() daemon.ServerConfig {
-	return daemon.ServerConfig{Data: filepath.Join(f.dir, "server"), Listen: f.listen, BusListen: f.bus, Log: f.log}
+	cfg := daemon.ServerConfig{Data: filepath.Join(f.dir, "server"), Listen: f.listen, BusListen: f.bus, Log: f.log}
+	if f.change != nil {
+		f.change(&cfg)
+	}
+	return cfg
 }
 
 // HostConfig is how a host is started.

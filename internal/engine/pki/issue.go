@@ -25,22 +25,38 @@ func NewRequest(name string) (csrPEM, keyPEM []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	csrPEM, err = request(name, key)
+	return csrPEM, keyPEM, err
+}
+
+// Request makes a certificate request for a key that there is, in PEM. A key that
+// cannot be read is Invalid.
+func Request(name string, keyPEM []byte) (csrPEM []byte, err error) {
+	key, err := parseKey(keyPEM)
+	if err != nil {
+		return nil, droveway.Errorf(droveway.Invalid, "key of %s: %w", name, err)
+	}
+	return request(name, key)
+}
+
+func request(name string, key *ecdsa.PrivateKey) ([]byte, error) {
 	req := &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}
 	der, err := x509.CreateCertificateRequest(rand.Reader, req, key)
 	if err != nil {
-		return nil, nil, droveway.Errorf(droveway.Internal, "make a certificate request for %s: %w", name, err)
+		return nil, droveway.Errorf(droveway.Internal, "make a certificate request for %s: %w", name, err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: requestBlock, Bytes: der}), keyPEM, nil
+	return pem.EncodeToMemory(&pem.Block{Type: requestBlock, Bytes: der}), nil
 }
 
-// Issue makes a key and a certificate for name, both in PEM. addrs are IP
-// addresses and DNS names it is reached by, besides name itself.
+// Issue makes a key and a certificate for name, both in PEM, valid for as long as the
+// authority. addrs are IP addresses and DNS names it is reached by, besides name
+// itself.
 func (a *Authority) Issue(name string, addrs []string) (certPEM, keyPEM []byte, err error) {
 	csr, keyPEM, err := NewRequest(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	certPEM, err = a.Sign(csr, name, addrs)
+	certPEM, err = a.Lasting(life).Sign(csr, name, addrs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -72,7 +88,7 @@ func (a *Authority) leaf(name string, addrs []string) *x509.Certificate {
 		SerialNumber: serial(),
 		Subject:      pkix.Name{CommonName: name},
 		NotBefore:    now.Add(-clockSkew),
-		NotAfter:     now.Add(life),
+		NotAfter:     now.Add(a.life),
 		// An ECDSA key enciphers nothing, but QEMU (crypto/tlscredsx509.c)
 		// refuses a certificate without the bit.
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,

@@ -74,8 +74,8 @@ func decode(text []byte, block string) ([]byte, error) {
 	return b.Bytes, nil
 }
 
-// writeFile makes path appear whole or not at all, also across a power cut.
-func writeFile(path string, content []byte, mode os.FileMode) (err error) {
+// WriteFile makes path appear whole or not at all, also across a power cut.
+func WriteFile(path string, content []byte, mode os.FileMode) (err error) {
 	defer func() {
 		if err != nil {
 			err = droveway.Errorf(droveway.Internal, "write %s: %w", path, err)

@@ -25,9 +25,12 @@ const (
 	keyFile  = "ca-key.pem"
 	certFile = "ca-cert.pem"
 
-	// Certificates are not renewed by themselves, so a host's lasts as long as
-	// the authority; a host that joins again gets a new one.
+	// Of the root, and of what Issue makes: whoever gets at the keys of the server
+	// has that of the root beside them.
 	life = 10 * 365 * 24 * time.Hour
+
+	// Of what is signed for others, which renew it in time.
+	signedLife = 365 * 24 * time.Hour
 
 	// Clocks of hosts differ; a certificate is valid a little before its time.
 	clockSkew = time.Hour
@@ -38,6 +41,7 @@ type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	pem  []byte
+	life time.Duration // of what is signed
 }
 
 // Open opens the authority kept in dir, and makes it (ECDSA P-256, valid ten
@@ -62,8 +66,19 @@ func Open(dir string) (*Authority, error) {
 	if !key.PublicKey.Equal(cert.PublicKey) {
 		return nil, droveway.Errorf(droveway.Internal, "certificate authority %s: the certificate is not that of the key beside it: restore both from one backup", dir)
 	}
-	return &Authority{cert: cert, key: key, pem: text}, nil
+	return &Authority{cert: cert, key: key, pem: text, life: signedLife}, nil
 }
+
+// Lasting gives the same authority, but what it signs for others is valid for
+// another time than a year.
+func (a *Authority) Lasting(life time.Duration) *Authority {
+	b := *a
+	b.life = life
+	return &b
+}
+
+// Ends is when the authority ends, and with it all that it has issued.
+func (a *Authority) Ends() time.Time { return a.cert.NotAfter }
 
 // CA gives the root certificate in PEM.
 func (a *Authority) CA() []byte { return append([]byte(nil), a.pem...) }
@@ -94,7 +109,7 @@ func makeKey(path string) (*ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key, writeFile(path, text, 0o600)
+	return key, WriteFile(path, text, 0o600)
 }
 
 func openRoot(path string, key *ecdsa.PrivateKey) ([]byte, error) {
@@ -109,7 +124,7 @@ func openRoot(path string, key *ecdsa.PrivateKey) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return text, writeFile(path, text, 0o644)
+	return text, WriteFile(path, text, 0o644)
 }
 
 func makeRoot(key *ecdsa.PrivateKey) ([]byte, error) {
