@@ -37,6 +37,7 @@ type Fabric interface {
 	Ensure(ctx context.Context, n droveway.Network, peers []netip.Addr) error
 	TAP(ctx context.Context, vni uint32, name string) (*os.File, error)
 	Announce(ctx context.Context, vni uint32, mac string, addr netip.Addr) error
+	Forward(ctx context.Context, vni uint32, mac string, tap *os.File) error
 	Probe(ctx context.Context, vni uint32, mac string, addr netip.Addr) error
 }
 

@@ -75,9 +75,10 @@ func (a *Agent) giveBack(ctx context.Context, m *machine, _ Ref, _ *task) (Obser
 	if err != nil {
 		return Observed{}, err
 	}
-	if err := mv.Handover(ctx); err != nil {
+	if _, err := mv.Handover(ctx); err != nil {
 		return Observed{}, fmt.Errorf("give machine %s back: %w", m.name, err)
 	}
+	a.forward(m)
 	if err := a.save(m, func(r *record) { r.Role, r.Origin = RoleReturned, nil }); err != nil {
 		return Observed{}, err
 	}
@@ -107,6 +108,7 @@ func (a *Agent) home(ctx context.Context, m *machine, _ Ref, _ *task) (Observed,
 	if err := a.endSecondary(ctx, m); err != nil {
 		return Observed{}, err
 	}
+	a.announce(ctx, m) // what comes for the guest from now on waits here for it
 	if err := mv.TakeOver(ctx, nil); err != nil {
 		return Observed{}, fmt.Errorf("let machine %s go on: %w", m.name, err)
 	}

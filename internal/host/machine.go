@@ -22,7 +22,8 @@ type machine struct {
 	inst  hypervisor.Instance  // nil: none
 	sec   hypervisor.Secondary // nil: none
 	open  bool                 // sec has the disks open
-	watch context.CancelFunc   // ends the watch of inst
+	life  context.Context      // of inst as this agent's
+	watch context.CancelFunc   // ends it
 	guard context.CancelFunc   // ends the guard of sec
 	seen  record               // the record as it was last saved
 	still *still               // a guest that is held still
@@ -143,7 +144,7 @@ func (m *machine) must(verb string, roles ...Role) error {
 func (a *Agent) hold(m *machine, inst hypervisor.Instance) {
 	ctx, cancel := context.WithCancel(a.tasks.ctx)
 	m.see.Lock()
-	m.inst, m.watch, m.seen = inst, cancel, m.rec
+	m.inst, m.life, m.watch, m.seen = inst, ctx, cancel, m.rec
 	m.see.Unlock()
 	a.tasks.wait.Go(func() { a.watchInstance(ctx, m, inst) })
 }
@@ -158,7 +159,7 @@ func (m *machine) drop() {
 	if m.inst != nil {
 		_ = m.inst.Close()
 	}
-	m.inst, m.watch = nil, nil
+	m.inst, m.life, m.watch = nil, nil, nil
 }
 
 // kill ends the instance at once, if there is one.

@@ -9,8 +9,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
 )
 
 func (a *Agent) networksPath() string { return filepath.Join(a.cfg.Dir, "networks.json") }
@@ -84,6 +86,35 @@ func (a *Agent) peers() []netip.Addr {
 		}
 	}
 	return all
+}
+
+// forwardFor is how long frames for a guest that has left are sent on. The network
+// knows the new place after the first.
+const forwardFor = 10 * time.Second
+
+// forward sends on, for a while, what still comes here for a guest that has left
+// with its memory.
+func (a *Agent) forward(m *machine) {
+	m.see.Lock()
+	defer m.see.Unlock()
+	inst, ok := m.inst.(hypervisor.Carded)
+	if a.cfg.Fabric == nil || !ok || len(m.rec.Instance.NICs) == 0 {
+		return
+	}
+	taps, err := inst.TAPs()
+	if err != nil {
+		a.cfg.Log.Warn("frames for a guest that has left are lost: its clients send them again", "machine", m.name, "error", err)
+		return
+	}
+	for n, c := range m.rec.Instance.NICs {
+		ctx, cancel := context.WithTimeout(m.life, forwardFor)
+		a.tasks.wait.Go(func() {
+			defer cancel()
+			if err := a.cfg.Fabric.Forward(ctx, c.Network.VNI, c.MAC, taps[n]); err != nil && ctx.Err() == nil {
+				a.cfg.Log.Warn("frames for a guest that has left are lost: its clients send them again", "machine", m.name, "error", err)
+			}
+		})
+	}
 }
 
 // announce tells the network that the machine's addresses are here now.

@@ -53,6 +53,8 @@ func (f *fabric) Announce(_ context.Context, _ uint32, mac string, _ netip.Addr)
 	return nil
 }
 
+func (f *fabric) Forward(context.Context, uint32, string, *os.File) error { return nil }
+
 func (f *fabric) Probe(context.Context, uint32, string, netip.Addr) error { return nil }
 
 func (f *fabric) of(network string) []netip.Addr {

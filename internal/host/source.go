@@ -167,9 +167,13 @@ func (a *Agent) handover(ctx context.Context, m *machine, h Handover, _ *task) (
 			return Exported{}, err
 		}
 	}
+	leaves := m.rec.Role == RoleLeaving
 	downtime, err := a.part(ctx, m, h.Received)
 	if err != nil {
 		return Exported{}, fmt.Errorf("hand over machine %s: %w", m.name, err)
+	}
+	if leaves {
+		a.forward(m)
 	}
 	if err := a.save(m, func(r *record) { r.Role, r.Exported = RoleSecondary, true }); err != nil {
 		return Exported{}, err
@@ -186,25 +190,27 @@ func (a *Agent) part(ctx context.Context, m *machine, received bool) (time.Durat
 	if m.rec.Role == RoleSecondary {
 		return 0, nil
 	}
-	s, err := m.state(ctx)
-	if err != nil {
-		return 0, err
+	downtime, err := m.sendOff(ctx)
+	if received && errors.Is(err, errNoInstance) {
+		return 0, nil
 	}
-	if s == hypervisor.Gone {
-		if received {
-			return 0, nil
-		}
-		return 0, noInstance(m.name)
-	}
+	return downtime, err
+}
+
+// sendOff completes sending. The error says noInstance if the instance is gone.
+func (m *machine) sendOff(ctx context.Context) (time.Duration, error) {
 	mv, err := m.mover()
 	if err != nil {
 		return 0, err
 	}
-	if err := mv.Handover(ctx); err != nil {
-		return 0, err
+	downtime, err := mv.Handover(ctx)
+	if err == nil {
+		return downtime, nil
 	}
-	p, err := mv.Sent(ctx)
-	return p.Downtime, err
+	if s, serr := m.state(ctx); serr == nil && s == hypervisor.Gone {
+		return 0, noInstance(m.name)
+	}
+	return 0, err
 }
 
 // export opens the disks in the secondary, in a new one if it was killed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -115,17 +116,21 @@ func (a *Agent) takeOver(ctx context.Context, m *machine, t TakeOver, _ *task) (
 	if err := m.must(verbTakeOver, RoleArriving, RoleHydrating); err != nil {
 		return Observed{}, err
 	}
-	s, err := m.state(ctx)
-	if err != nil {
-		return Observed{}, err
-	}
-	if s == hypervisor.Gone {
+	if m.instance() == nil {
 		return Observed{}, noInstance(m.name)
 	}
 	if err := a.save(m, func(r *record) { r.Role, r.Origin = RoleHydrating, &t }); err != nil {
 		return Observed{}, err
 	}
-	if err := a.hydrate(ctx, m, t); err != nil {
+	// What comes for the guest from now on waits here for it.
+	var said sync.WaitGroup
+	said.Go(func() { a.announce(ctx, m) })
+	err := a.hydrate(ctx, m, t)
+	said.Wait()
+	if err != nil {
+		if s, serr := m.state(ctx); serr == nil && s == hypervisor.Gone {
+			return Observed{}, noInstance(m.name)
+		}
 		return Observed{}, err
 	}
 	a.announce(ctx, m)

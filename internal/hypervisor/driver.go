@@ -196,8 +196,9 @@ type Mover interface {
 	Cancel(ctx context.Context) error
 	// Handover completes a held Send. Afterwards the instance is Sent: its
 	// guest does not run and its disks are closed. If they were hydrating, that
-	// ends, and only their origins are of worth.
-	Handover(ctx context.Context) error
+	// ends, and only their origins are of worth. It returns how long the guest
+	// stood, by the hypervisor's account. NotFound: the instance has ended.
+	Handover(ctx context.Context) (time.Duration, error)
 	// TakeOver, on the instance that received, begins hydration of all disks
 	// from their origins and lets the guest run. Every write of the guest
 	// reaches the origin before the guest sees it done. Without origins the
@@ -238,6 +239,15 @@ const (
 	// Preempt sends what the guest waits for past what is sent anyway.
 	Preempt Postcopy = "postcopy, preempt"
 )
+
+// Carded is an instance that can give its network cards' taps to whoever sends on
+// what comes for a guest that has left.
+type Carded interface {
+	Instance
+	// TAPs duplicates the descriptors of its cards' tap devices, in the order of its
+	// spec. The caller closes them: a tap is there for as long as one is open.
+	TAPs() ([]*os.File, error)
+}
 
 // Resizer is an instance whose disks can grow while its guest runs.
 type Resizer interface {

@@ -46,21 +46,20 @@ func forget(vni uint32, mac net.HardwareAddr) error {
 	if err != nil {
 		return fmt.Errorf("find VXLAN of VNI %d: %w", vni, err)
 	}
-	known, err := entries(tunnel)
-	if err != nil {
-		return err
-	}
-	for _, e := range known {
-		if !bytes.Equal(e.HardwareAddr, mac) {
-			continue
-		}
-		// The kernel may have dropped the entry by itself meanwhile.
+	ofBridge := netlink.Neigh{LinkIndex: tunnel.Attrs().Index, Family: unix.AF_BRIDGE, Flags: netlink.NTF_MASTER, HardwareAddr: mac}
+	ofVXLAN := ofBridge
+	ofVXLAN.Flags, ofVXLAN.IP = netlink.NTF_SELF, anyHost
+	for _, e := range []netlink.Neigh{ofBridge, ofVXLAN} {
 		if err := netlink.NeighDel(&e); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("forget %s on %s: %w", mac, tunnel.Attrs().Name, err)
 		}
 	}
 	return nil
 }
+
+// anyHost makes the kernel forget an address whatever host it is at. Addresses of
+// either family do.
+var anyHost = net.IPv4zero
 
 const (
 	arpRequest = 1

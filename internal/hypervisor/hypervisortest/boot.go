@@ -76,7 +76,7 @@ func goBack(t *testing.T, e Env) {
 	}
 	twice(t, "send", func() error { return r.to.Send(t.Context(), memory, "a", 0) })
 	is(t, r.to, hypervisor.Held)
-	twice(t, "hand over", func() error { return r.to.Handover(t.Context()) })
+	twice(t, "hand over", func() error { return handOver(t.Context(), r.to) })
 	is(t, back, hypervisor.Received)
 	if err := r.second.Stop(t.Context()); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ func interrupted(t *testing.T, e Env) {
 	r.from, r.to = r.a.again(r.from), r.b.again(r.to)
 	r.cut("send", func(ctx context.Context) error { return r.from.Send(ctx, r.memory, "b", 0) })
 	is(t, r.from, hypervisor.Held)
-	r.cut("hand over", func(ctx context.Context) error { return r.from.Handover(ctx) })
+	r.cut("hand over", func(ctx context.Context) error { return handOver(ctx, r.from) })
 	is(t, r.to, hypervisor.Received)
 	r.second = r.a.secondary(anyPort, "b")
 	r.cut("export", func(ctx context.Context) error { return r.second.Export(ctx, r.disks) })

@@ -39,7 +39,7 @@ func TestFaultsAreInjected(t *testing.T) {
 	mover := i.(hypervisor.Mover)
 	for verb, do := range map[string]func() error{
 		"Send":      func() error { return mover.Send(t.Context(), "", "", 0) },
-		"Handover":  func() error { return mover.Handover(t.Context()) },
+		"Handover":  func() error { _, err := mover.Handover(t.Context()); return err },
 		"Cancel":    func() error { return mover.Cancel(t.Context()) },
 		"TakeOver":  func() error { return mover.TakeOver(t.Context(), nil) },
 		"Settle":    func() error { return mover.Settle(t.Context(), nil) },

@@ -2,6 +2,7 @@ package mem
 
 import (
 	"context"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -179,20 +180,20 @@ func (i *Instance) Cancel(context.Context) error {
 }
 
 // Handover completes a held Send.
-func (i *Instance) Handover(context.Context) error {
+func (i *Instance) Handover(context.Context) (time.Duration, error) {
 	i.verbs.Lock()
 	defer i.verbs.Unlock()
 	s, err := i.step("Handover")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	switch s {
 	case hypervisor.Sent:
-		return nil
+		return 0, nil
 	case hypervisor.Held:
-		return i.handOver()
+		return 0, i.handOver()
 	}
-	return i.conflict("Handover", s)
+	return 0, i.conflict("Handover", s)
 }
 
 func (i *Instance) handOver() error {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -81,6 +82,18 @@ func (f *fake) answer(cmd string) string {
 		return `"return":{}`
 	}
 	return `"error":{"class":"GenericError","desc":"` + cmd + ` is refused"}`
+}
+
+// only gives the commands that were asked, without others than these.
+func (f *fake) only(cmds ...string) (asked []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.asked {
+		if slices.Contains(cmds, c) {
+			asked = append(asked, c)
+		}
+	}
+	return asked
 }
 
 func (f *fake) count(cmd string) int {

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -13,6 +14,7 @@ type Instance struct {
 	h        handle
 	patience int
 	verbs    chan struct{} // holds a token while a verb changes the instance
+	relaxed  atomic.Bool   // its memory may take longer for the last pass
 }
 
 func (d *Driver) instance(h handle, proc *process) *Instance {

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"time"
@@ -41,6 +42,11 @@ func (m migration) active() bool {
 		return true
 	}
 	return false
+}
+
+// why is the reason for a failure.
+func (m migration) why() string {
+	return cmp.Or(m.Error, "the connection to the target was lost")
 }
 
 // standing is the state of a guest that a migration has stopped.
@@ -141,6 +147,9 @@ func (i *Instance) incoming(ctx context.Context, listen string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := i.tls(ctx, client); err != nil { // for its origins: no time for it at the switchover
+		return err
+	}
 	authz, err := i.only(ctx, i.h.Spec.Peer)
 	if err != nil {
 		return err
@@ -169,11 +178,25 @@ func (i *Instance) Send(ctx context.Context, to, peer string, rate int64) error 
 	})
 }
 
-// downtimeLimit is how long QEMU may expect the last pass to take when it holds
-// the guest, in ms.
-const downtimeLimit = 300
+// How long QEMU may expect the last pass to take when it holds the guest, in ms: at
+// first short, and longer for a guest that keeps memory from getting that far.
+const (
+	downtimeLimit = 30
+	relaxedLimit  = 300
+	shortPasses   = 3 // over memory, until it is relaxed
+)
+
+// relax lets the last pass take longer, once, if memory does not get to where a
+// short one would do.
+func (i *Instance) relax(ctx context.Context, m migration) error {
+	if m.Status != "active" || m.RAM.Passes <= shortPasses || !i.relaxed.CompareAndSwap(false, true) {
+		return nil
+	}
+	return i.execute(ctx, "migrate-set-parameters", object{"downtime-limit": relaxedLimit}, nil)
+}
 
 func (i *Instance) send(ctx context.Context, to, peer string, rate int64) error {
+	i.relaxed.Store(false)
 	creds, err := i.tls(ctx, client)
 	if err != nil {
 		return err
@@ -197,6 +220,9 @@ func (i *Instance) Sent(ctx context.Context) (hypervisor.MemoryProgress, error) 
 	if err != nil {
 		return hypervisor.MemoryProgress{}, i.about("progress of", err)
 	}
+	if err := i.relax(ctx, m); err != nil {
+		return hypervisor.MemoryProgress{}, i.about("progress of", err)
+	}
 	p := hypervisor.MemoryProgress{
 		State: hypervisor.Running, Total: m.RAM.Total, Remaining: m.RAM.Remaining, Rate: int64(m.RAM.Mbps * 1e6 / 8),
 		DirtyRate: m.RAM.DirtyRate * m.RAM.PageSize, Iterations: m.RAM.Passes, Moved: m.RAM.Moved,
@@ -216,10 +242,7 @@ func (i *Instance) Sent(ctx context.Context) (hypervisor.MemoryProgress, error) 
 			p.Error = "the connection to the target was lost while memory followed"
 		}
 	case m.Status == "failed":
-		p.Error = m.Error
-		if p.Error == "" {
-			p.Error = "the connection to the target was lost"
-		}
+		p.Error = m.why()
 	}
 	return p, nil
 }
@@ -240,8 +263,6 @@ func (i *Instance) Cancel(ctx context.Context) error {
 			return i.gone()
 		case hypervisor.Sent, hypervisor.Incoming, hypervisor.Received:
 			return droveway.Errorf(droveway.Conflict, "its instance is %s", s)
-		case hypervisor.Sending, hypervisor.Held:
-			return i.cancel(ctx)
 		}
 		// The memory of a guest that stands on an error of its disk may be on its way.
 		if m, err := i.migration(ctx); err != nil || !m.active() {
@@ -267,51 +288,63 @@ func (i *Instance) left(ctx context.Context) (s hypervisor.State, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leaveWithin)
 	defer cancel()
 	err = i.until(ctx, func() (bool, error) {
-		var err error
-		if s, err = i.state(ctx); err != nil || s != hypervisor.Stuck {
-			return s != hypervisor.Sending && s != hypervisor.Held, err
+		if m, err := i.migration(ctx); err != nil || m.active() {
+			return false, err
 		}
-		m, err := i.migration(ctx)
-		return !m.active(), err
+		var err error
+		s, err = i.state(ctx)
+		return s != hypervisor.Sending && s != hypervisor.Held, err
 	})
+	if droveway.Is(err, droveway.NotFound) {
+		return hypervisor.Gone, nil
+	}
 	return s, err
 }
 
-// Handover completes a held Send.
-func (i *Instance) Handover(ctx context.Context) error {
-	return i.exclusive(ctx, "hand over", func() error {
-		s, err := i.must(ctx, hypervisor.Held, hypervisor.Sent)
-		if err != nil || s == hypervisor.Sent {
+// Handover completes a held Send. The guest stands meanwhile, so it asks QEMU for no
+// more than it needs.
+func (i *Instance) Handover(ctx context.Context) (downtime time.Duration, err error) {
+	err = i.exclusive(ctx, "hand over", func() error {
+		m, err := i.migration(ctx)
+		if err != nil {
 			return err
 		}
-		return i.handOver(ctx)
+		if m.Status == heldBack {
+			err = i.letGo(ctx)
+		} else {
+			_, err = i.must(ctx, hypervisor.Held, hypervisor.Sent)
+		}
+		if err != nil {
+			return err
+		}
+		// Once the guest is on its way only QEMU knows how it ends.
+		if m, err = i.departed(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+		if m.Status != "completed" && !m.following() {
+			return droveway.Errorf(droveway.Unavailable, "the target did not get the memory: %s", m.why())
+		}
+		downtime = time.Duration(m.Downtime) * time.Millisecond
+		return nil
 	})
+	return downtime, err
 }
 
-func (i *Instance) handOver(ctx context.Context) error {
-	m, err := i.migration(ctx)
-	if err != nil {
+// letGo ends the wait before the switchover.
+func (i *Instance) letGo(ctx context.Context) error {
+	if err := i.abandon(ctx); err != nil {
 		return err
 	}
-	if m.Status == heldBack {
-		if err := i.abandon(ctx); err != nil {
-			return err
-		}
-		if err := i.execute(ctx, "migrate-continue", object{"state": heldBack}, nil); err != nil {
-			return err
-		}
-	}
-	// Once the guest is on its way only QEMU knows how it ends.
-	s, err := i.left(context.WithoutCancel(ctx))
-	if err != nil || s == hypervisor.Sent {
-		return err
-	}
-	if s == hypervisor.Gone {
-		return i.gone()
-	}
-	p, err := i.Sent(context.WithoutCancel(ctx))
-	if err != nil {
-		return err
-	}
-	return droveway.Errorf(droveway.Unavailable, "the target did not get the memory: %s", p.Error)
+	return i.execute(ctx, "migrate-continue", object{"state": heldBack}, nil)
+}
+
+// departed waits until QEMU has decided how a migration ends.
+func (i *Instance) departed(ctx context.Context) (m migration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, leaveWithin)
+	defer cancel()
+	err = i.until(ctx, func() (bool, error) {
+		m, err = i.migration(ctx)
+		return !m.active(), err
+	})
+	return m, err
 }

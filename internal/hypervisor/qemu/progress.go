@@ -94,7 +94,11 @@ func (i *Instance) endCopy(ctx context.Context, n int) error {
 		return err
 	}
 	id := syncJob(n)
-	if j, ok := jobs[id]; !ok || j.concluded() {
+	j, ok := jobs[id]
+	switch {
+	case !ok:
+		return nil
+	case j.concluded():
 		return i.dismiss(ctx, n)
 	}
 	if err := i.execute(ctx, "block-job-cancel", object{"device": id, "force": true}, nil); err != nil {

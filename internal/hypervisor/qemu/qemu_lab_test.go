@@ -5,6 +5,7 @@ package qemu
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -359,8 +360,13 @@ func TestHalfATakeOver(t *testing.T) {
 	for name, half := range map[string]func(i *Instance, o hypervisor.Origin) error{
 		"origin":  func(i *Instance, o hypervisor.Origin) error { return i.addOrigin(o) },
 		"drive":   func(i *Instance, o hypervisor.Origin) error { return i.useOrigin(i.end, 0, o, "") },
-		"mirror":  func(i *Instance, o hypervisor.Origin) error { return i.follow(i.end, 0, o, "") },
-		"running": func(i *Instance, o hypervisor.Origin) error { return i.followAndRun(o) },
+		"running": func(i *Instance, o hypervisor.Origin) error { return i.useAndRun(o) },
+		"mirror": func(i *Instance, o hypervisor.Origin) error {
+			return errors.Join(i.useAndRun(o), i.copies(i.end, []hypervisor.Origin{o}))
+		},
+		"mirror first": func(i *Instance, o hypervisor.Origin) error {
+			return errors.Join(i.useOrigin(i.end, 0, o, ""), i.copies(i.end, []hypervisor.Origin{o}))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -392,8 +398,8 @@ func (i *Instance) addOrigin(o hypervisor.Origin) error {
 	return i.addNode(i.end, originNode(0), node)
 }
 
-func (i *Instance) followAndRun(o hypervisor.Origin) error {
-	if err := i.follow(i.end, 0, o, ""); err != nil {
+func (i *Instance) useAndRun(o hypervisor.Origin) error {
+	if err := i.useOrigin(i.end, 0, o, ""); err != nil {
 		return err
 	}
 	return i.execute(i.end, "cont", nil, nil)

@@ -38,8 +38,11 @@ func (i *Instance) drives(ctx context.Context) ([]string, error) {
 	return all, nil
 }
 
-// TakeOver begins hydration and lets the guest run. The placeholders are removed
-// last: as long as one is there the guest has not been seen to run.
+// TakeOver lets the guest run with its origins for disks, and then begins to copy
+// them: a mirror takes in whatever was written before it. The placeholders go in
+// between: as long as one is there the guest has not been seen to run. While memory
+// follows the copy begins first, for QEMU may stand over a missing page, for ever if
+// the other side dies, once the guest runs.
 func (i *Instance) TakeOver(ctx context.Context, origins []hypervisor.Origin) error {
 	return i.exclusive(ctx, "take over", func() error {
 		s, err := i.must(ctx, hypervisor.Received, hypervisor.Running, hypervisor.Paused, hypervisor.Stuck, hypervisor.Crashed)
@@ -53,12 +56,29 @@ func (i *Instance) TakeOver(ctx context.Context, origins []hypervisor.Origin) er
 			return err
 		}
 		if s == hypervisor.Received {
-			if err := i.execute(ctx, "cont", nil, nil); err != nil {
+			if err := i.setOff(ctx, origins); err != nil {
 				return err
 			}
 		}
-		return i.dropBlanks(ctx)
+		if err := i.dropBlanks(ctx); err != nil {
+			return err
+		}
+		return i.copies(ctx, origins)
 	})
+}
+
+// setOff lets the guest run here for the first time.
+func (i *Instance) setOff(ctx context.Context, origins []hypervisor.Origin) error {
+	m, err := i.migration(ctx)
+	if err != nil {
+		return err
+	}
+	if m.following() {
+		if err := i.copies(ctx, origins); err != nil {
+			return err
+		}
+	}
+	return i.execute(ctx, "cont", nil, nil)
 }
 
 // attach gives the guest its disks.
@@ -110,35 +130,47 @@ func (i *Instance) attachOrigins(ctx context.Context, origins []hypervisor.Origi
 	if err != nil {
 		return err
 	}
+	return i.each(origins, func(n int, o hypervisor.Origin) error { return i.use(ctx, n, o, creds) })
+}
+
+// each calls do with every disk and its origin.
+func (i *Instance) each(origins []hypervisor.Origin, do func(n int, o hypervisor.Origin) error) error {
 	for n, d := range i.h.Spec.Disks {
 		at := slices.IndexFunc(origins, func(o hypervisor.Origin) bool { return o.Disk == d.Name })
 		if at < 0 {
 			return droveway.Errorf(droveway.Invalid, "disk %s has no origin", d.Name)
 		}
-		if err := i.follow(ctx, n, origins[at], creds); err != nil {
+		if err := do(n, origins[at]); err != nil {
 			return droveway.Errorf(droveway.KindOf(err), "disk %s: %w", d.Name, err)
 		}
 	}
 	return nil
 }
 
-// follow leads a disk to its mirror, from whichever phase it is in.
-func (i *Instance) follow(ctx context.Context, n int, o hypervisor.Origin, creds string) error {
+// use puts an origin in the place of a disk's placeholder.
+func (i *Instance) use(ctx context.Context, n int, o hypervisor.Origin, creds string) error {
 	node, err := i.drive(ctx, n)
-	if err != nil {
+	if err != nil || node != blankNode(n) {
 		return err
 	}
-	if node == blankNode(n) {
-		use, then := i.useOrigin, originNode(n)
-		if o.Reads == hypervisor.ReadLocal {
-			use, then = i.useBoth, bothNode(n)
-		}
-		if err := use(ctx, n, o, creds); err != nil {
+	if o.Reads == hypervisor.ReadLocal {
+		return i.useBoth(ctx, n, o, creds)
+	}
+	return i.useOrigin(ctx, n, o, creds)
+}
+
+// copies begins to copy the disks that are not copied yet.
+func (i *Instance) copies(ctx context.Context, origins []hypervisor.Origin) error {
+	if len(origins) == 0 {
+		return nil
+	}
+	return i.each(origins, func(n int, o hypervisor.Origin) error {
+		node, err := i.drive(ctx, n)
+		if err != nil {
 			return err
 		}
-		node = then
-	}
-	return i.copy(ctx, n, node, o.Rate)
+		return i.copy(ctx, n, node, o.Rate)
+	})
 }
 
 // copy begins to copy a disk, as it goes with the node that its device uses.

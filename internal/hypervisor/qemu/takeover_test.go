@@ -1,0 +1,56 @@
+package qemu
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
+)
+
+// A guest runs before its copy begins; while memory follows it is the other way
+// round, for then QEMU may stand still once the guest runs.
+func TestOrderOfATakeOver(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[string][]string{
+		"completed":       {"cont", "blockdev-del", "blockdev-mirror"},
+		"postcopy-active": {"blockdev-mirror", "cont", "blockdev-del"},
+	} {
+		t.Run(status, func(t *testing.T) {
+			t.Parallel()
+			spec := hypervisor.Spec{Incoming: true, Disks: []hypervisor.Disk{{Name: "root", Path: "/root", Format: droveway.Raw, Size: 1 << 20}}}
+			i, f := fakeInstance(t, spec, map[string]string{
+				"query-status": `{"status":"paused"}`, "query-migrate": `{"status":"` + status + `"}`, "query-block-jobs": `[]`,
+				"query-named-block-nodes": `[{"node-name":"d0-blank"}]`, "qom-get": `"d0-blank"`,
+				"blockdev-add": `{}`, "blockdev-del": `{}`, "qom-set": `{}`, "cont": `{}`, "blockdev-mirror": `{}`,
+			})
+			f.then = map[string]map[string]string{"qom-set": {"qom-get": `"d0-origin"`}}
+			if err := i.TakeOver(t.Context(), []hypervisor.Origin{{Disk: "root", Address: "192.0.2.1:10809", Export: "root"}}); err != nil {
+				t.Fatal(err)
+			}
+			got := f.only("cont", "blockdev-del", "blockdev-mirror")
+			if got = slices.Compact(got); len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
+				t.Errorf("%q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// The guest stands for a short last pass, if its memory gets there at all.
+func TestLastPass(t *testing.T) {
+	t.Parallel()
+	for passes, want := range map[string]int{"2": 0, "3": 0, "4": 1} {
+		i, f := fakeInstance(t, hypervisor.Spec{}, map[string]string{
+			"query-status": `{"status":"running"}`, "migrate-set-parameters": `{}`,
+			"query-migrate": `{"status":"active","ram":{"dirty-sync-count":` + passes + `}}`,
+		})
+		for range 2 {
+			if _, err := i.Sent(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := f.count("migrate-set-parameters"); n != want {
+			t.Errorf("after %s passes it was told %d times that it may take longer", passes, n)
+		}
+	}
+}
