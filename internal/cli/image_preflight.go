@@ -44,8 +44,12 @@ func writePlan(out io.Writer, p *repair.Plan) error {
 		for _, e := range s.Registry {
 			fmt.Fprintf(out, "  registry SYSTEM\\%s: %q = %s\n", e.Key, e.Name, e.Value)
 		}
+		how := "run in the guest"
+		if s.Enough {
+			how = "no need to run in the guest"
+		}
 		for _, r := range s.Run {
-			fmt.Fprintf(out, "  run in the guest: %s\n", strings.Join(r, " "))
+			fmt.Fprintf(out, "  %s: %s\n", how, strings.Join(r, " "))
 		}
 	}
 	if len(p.Findings)+len(p.Steps) == 0 {
@@ -58,12 +62,17 @@ func writeFile(out io.Writer, f *repair.File) {
 	switch {
 	case f.Link != "":
 		fmt.Fprintf(out, "  link %s -> %s\n", f.Path, f.Link)
+	case len(f.Append) > 0:
+		fmt.Fprintf(out, "  append to %s, keep %s\n", f.Path, repair.Kept(f.Path))
+		for _, name := range f.Append {
+			fmt.Fprintf(out, "    + %s\n", name)
+		}
 	case f.From != "":
 		fmt.Fprintf(out, "  copy %s from %s\n", f.Path, f.From)
 	case f.Was == "":
 		fmt.Fprintf(out, "  new %s\n", f.Path)
 	default:
-		fmt.Fprintf(out, "  change %s, keep %s\n", f.Path, f.Path+repair.Beside)
+		fmt.Fprintf(out, "  change %s, keep %s\n", f.Path, repair.Kept(f.Path))
 	}
 	for _, line := range f.Diff() {
 		fmt.Fprintf(out, "    %s\n", line)

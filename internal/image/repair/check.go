@@ -128,6 +128,9 @@ func (p *planner) checkMounts() {
 
 func (p *planner) checkAddresses() {
 	for _, a := range p.r.System.Network.Static {
+		if !p.keeps(a.File) {
+			continue
+		}
 		p.find(Warning, fmt.Sprintf("%s keeps the fixed address %s", a.Interface, a.Address), "it is in "+a.File+", and works only if the new network has that subnet", "give the machine a network with it, or change it to DHCP before")
 	}
 }

@@ -111,16 +111,19 @@ func (p *planner) initramfs() {
 		p.find(Blocker, "the initramfs of kernel "+k.Version+" lacks virtio drivers", fmt.Sprintf("it is of the kind %q, for which there is no recipe", k.InitramfsKind), "make it anew with virtio_pci and virtio_blk before")
 		return
 	}
-	s := Step{Name: "initramfs", What: "make the initramfs of kernel " + k.Version + " anew with virtio drivers", Why: "without them it finds no root on a virtio disk"}
+	s := Step{Name: "initramfs", What: "put virtio drivers into the initramfs of kernel " + k.Version, Why: "without them it finds no root on a virtio disk"}
 	if how.File != "" {
 		s.Files = p.change(how.File, how.add)
 	}
-	s.Run = [][]string{fill(how.Run, "${kernel}", k.Version, "${initramfs}", k.Initramfs)}
+	s.Run, s.Makes = [][]string{fill(how.Run, "${kernel}", k.Version, "${initramfs}", k.Initramfs)}, []string{k.Initramfs}
+	if drivers := p.drivers(k); how.Append && len(drivers) > 0 {
+		s.Files, s.Enough = append(s.Files, File{Path: k.Initramfs, Append: drivers}), true
+	}
 	p.step(s)
 }
 
 // add gives the file with the drivers in it.
-func (i *initramfs) add(old string) string {
+func (i *recipe) add(old string) string {
 	if i.Match != "" {
 		re, err := regexp.Compile(i.Match)
 		if err != nil {
@@ -132,73 +135,6 @@ func (i *initramfs) add(old string) string {
 		old += "\n"
 	}
 	return old + i.Text
-}
-
-// loaderFiles are where boot loaders name the root.
-var loaderFiles = []string{
-	"/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/menu.lst", "/boot/grub/grub.conf", "/boot/extlinux.conf", "/boot/extlinux/extlinux.conf",
-	"/boot/loader/entries/*.conf", "/etc/kernel/cmdline", "/etc/default/grub", "/etc/update-extlinux.conf",
-}
-
-var rootOption = regexp.MustCompile(`\broot="?(/dev/[a-z0-9]+)`)
-
-// loader lets the kernel find its root by UUID, and write to the serial console.
-func (p *planner) loader() {
-	s := Step{Name: "loader", What: "find the root by UUID, and write to the serial console", Why: "disks have other names here, and the console of a machine is its serial one"}
-	id := p.uuid(strings.Split(p.r.System.Root, "[")[0])
-	for _, pattern := range loaderFiles {
-		for _, f := range p.t.Glob(pattern) {
-			s.Files = append(s.Files, p.change(f, func(old string) string { return rootByUUID(old, id) })...)
-		}
-	}
-	if p.t.Exists("/etc/default/grub") {
-		s.Files = append(s.Files, p.change("/etc/default/grub", serialConsole)...)
-	}
-	if run := p.families[p.plan.Family].Loader[p.r.System.BootLoader]; len(s.Files) > 0 && len(run) > 0 {
-		s.Run = [][]string{run}
-	}
-	if len(s.Files) > 0 {
-		s.Files = last(s.Files)
-		p.step(s)
-	}
-}
-
-// last joins changes of one file, so that each is written once.
-func last(files []File) []File {
-	var joined []File
-	for _, f := range files {
-		if i := slices.IndexFunc(joined, func(g File) bool { return g.Path == f.Path }); i >= 0 {
-			joined[i].Text = f.Text
-			continue
-		}
-		joined = append(joined, f)
-	}
-	return joined
-}
-
-func rootByUUID(old, id string) string {
-	if id == "" {
-		return old
-	}
-	return rootOption.ReplaceAllStringFunc(old, func(m string) string {
-		if at := strings.Index(m, "/dev/"); inspect.DiskName(m[at:]) {
-			return m[:at] + "UUID=" + id
-		}
-		return m
-	})
-}
-
-var grubOptions = regexp.MustCompile(`(?m)^(GRUB_CMDLINE_LINUX=)(["']?)(.*?)["']?[ \t]*$`)
-
-// serialConsole adds the serial console to the defaults of GRUB.
-func serialConsole(old string) string {
-	if strings.Contains(old, "console=ttyS0") {
-		return old
-	}
-	return grubOptions.ReplaceAllStringFunc(old, func(m string) string {
-		g := grubOptions.FindStringSubmatch(m)
-		return g[1] + `"` + strings.TrimSpace(g[3]+" console=tty0 console=ttyS0,115200") + `"`
-	})
 }
 
 // fallback puts a loader where UEFI looks without a boot entry.

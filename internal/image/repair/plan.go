@@ -112,20 +112,29 @@ type File struct {
 // planner is the making of one plan.
 type planner struct {
 	*recipes
-	r    *inspect.Report
-	t    *filesystem.Tree // nil: no system was found
-	plan *Plan
-	text map[string]string // of files that were changed already
+	options Options
+	r       *inspect.Report
+	t       *filesystem.Tree // nil: no system was found
+	plan    *Plan
+	text    map[string]string // of files that were changed already
+}
+
+// Options are what a plan is to do beside what is needed.
+type Options struct {
+	DHCP bool // give up fixed addresses
 }
 
 // Make makes the plan for an image that was inspected. The tree is that of its
 // system, and nil if none was found.
-func Make(r *inspect.Report, t *filesystem.Tree) (*Plan, error) {
+func Make(r *inspect.Report, t *filesystem.Tree) (*Plan, error) { return MakeWith(r, t, Options{}) }
+
+// MakeWith is Make with options.
+func MakeWith(r *inspect.Report, t *filesystem.Tree, o Options) (*Plan, error) {
 	known, err := load()
 	if err != nil {
 		return nil, err
 	}
-	p := &planner{recipes: known, r: r, t: t, plan: &Plan{Findings: []Finding{}, Steps: []Step{}}, text: map[string]string{}}
+	p := &planner{recipes: known, options: o, r: r, t: t, plan: &Plan{Findings: []Finding{}, Steps: []Step{}}, text: map[string]string{}}
 	p.checkOS()
 	p.checkVolumes()
 	if t == nil {
@@ -165,6 +174,7 @@ func (p *planner) unixPlan() {
 	p.loader()
 	p.fallback()
 	p.initramfs()
+	p.dhcp()
 	p.cards()
 	p.tools()
 	p.relabel()

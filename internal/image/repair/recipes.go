@@ -14,7 +14,7 @@ var data embed.FS
 
 // recipes is all data files.
 type recipes struct {
-	initramfses map[string]initramfs
+	initramfses map[string]recipe
 	families    map[string]family
 	toolset     map[string]tool
 	windows     struct {
@@ -23,13 +23,15 @@ type recipes struct {
 	}
 }
 
-// initramfs is how one kind of it is made.
-type initramfs struct {
+// recipe is how one kind of initramfs is made.
+type recipe struct {
 	File  string   `yaml:"file"`
 	Text  string   `yaml:"text"`  // is added to the file
 	Match string   `yaml:"match"` // or this is replaced in it
 	With  string   `yaml:"with"`
 	Run   []string `yaml:"run"`
+
+	Append bool `yaml:"append"`
 }
 
 // family is systems that are repaired alike.

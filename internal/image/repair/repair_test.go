@@ -147,26 +147,82 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
-// TestLoader finds the root by UUID whatever the loader; each file is written once.
+// TestLoader finds the root by UUID whatever the loader, and writes to the serial
+// console; each file is written once.
 func TestLoader(t *testing.T) {
 	t.Parallel()
 	r := identified("centos7", "centos")
 	r.System.Root, r.System.BootLoader = "p1", "grub2"
 	r.Volumes = []inspect.Volume{{Name: "p1", Kind: "xfs", UUID: "aa-bb"}}
 	s := plan(t, r, map[string]string{
-		"boot/grub2/grub.cfg": "linux /vmlinuz root=/dev/sda1 ro\nlinux /vmlinuz root=/dev/mapper/x ro\n",
-		"etc/default/grub":    "A=1\nGRUB_CMDLINE_LINUX=\"root=/dev/sda1 quiet\"\n",
+		"boot/grub2/grub.cfg":         "\tlinux16 /vmlinuz-1 root=/dev/sda1 ro \n\tlinux16 /memtest x\n  linux /vmlinuz-2 root=/dev/mapper/x console=ttyS0\n",
+		"boot/grub/menu.lst":          "# kernel /vmlinuz\nkernel /vmlinuz-1 root=/dev/hda1\ninitrd /i\n",
+		"boot/loader/entries/a.conf":  "title options\noptions root=/dev/sda1 ro\n",
+		"boot/extlinux/extlinux.conf": "  APPEND root=/dev/sda1 quiet\n",
+		"etc/kernel/cmdline":          "root=/dev/sda1 quiet\n",
+		"etc/default/grub":            "A=1\nGRUB_CMDLINE_LINUX=\"root=/dev/sda1 quiet\"\n",
 	}).named("loader")
 	got := map[string]string{}
 	for _, f := range s.Files {
 		got[f.Path] += f.Text
 	}
 	want := map[string]string{
-		"/boot/grub2/grub.cfg": "linux /vmlinuz root=UUID=aa-bb ro\nlinux /vmlinuz root=/dev/mapper/x ro\n",
-		"/etc/default/grub":    "A=1\nGRUB_CMDLINE_LINUX=\"root=UUID=aa-bb quiet console=tty0 console=ttyS0,115200\"\n",
+		"/boot/grub2/grub.cfg":         "\tlinux16 /vmlinuz-1 root=UUID=aa-bb ro SERIAL\n\tlinux16 /memtest x\n  linux /vmlinuz-2 root=/dev/mapper/x console=ttyS0\n",
+		"/boot/grub/menu.lst":          "# kernel /vmlinuz\nkernel /vmlinuz-1 root=UUID=aa-bb SERIAL\ninitrd /i\n",
+		"/boot/loader/entries/a.conf":  "title options\noptions root=UUID=aa-bb ro SERIAL\n",
+		"/boot/extlinux/extlinux.conf": "  APPEND root=UUID=aa-bb quiet SERIAL\n",
+		"/etc/kernel/cmdline":          "root=UUID=aa-bb quiet SERIAL\n",
+		"/etc/default/grub":            "A=1\nGRUB_CMDLINE_LINUX=\"root=UUID=aa-bb quiet SERIAL\"\n",
+	}
+	for file, text := range want {
+		want[file] = strings.ReplaceAll(text, "SERIAL", "console=tty0 console=ttyS0,115200")
 	}
 	if diff := cmp.Diff(want, got); diff != "" || !cmp.Equal(s.Run, [][]string{{"grub2-mkconfig", "-o", "/boot/grub2/grub.cfg"}}) {
 		t.Errorf("run %v\n%s", s.Run, diff)
+	}
+	if !s.Enough || !cmp.Equal(s.Makes, []string{"/boot/grub2/grub.cfg"}) {
+		t.Errorf("enough %v, makes %v", s.Enough, s.Makes)
+	}
+}
+
+// TestAppend finds what an archive behind the initramfs has to hold.
+func TestAppend(t *testing.T) {
+	t.Parallel()
+	const dir = "/lib/modules/1.2/"
+	files := map[string]string{"etc/fstab": ""}
+	for _, name := range []string{"k/virtio.ko", "k/virtio_ring.ko", "k/virtio_pci.ko.xz", "k/virtio-blk.ko", "modules.dep.bin", "modules.alias"} {
+		files[dir[1:]+name] = "x"
+	}
+	files[dir[1:]+"modules.dep"] = "k/virtio_pci.ko.xz: k/virtio_ring.ko k/virtio.ko\nk/virtio-blk.ko: k/virtio_ring.ko\nk/other.ko:\n../../x/virtio_scsi.ko: k/virtio.ko\n"
+	r := identified("debian12", "debian")
+	k := inspect.Kernel{Version: "1.2", Initramfs: "/boot/i", InitramfsKind: "initramfs-tools", Compression: []string{"zstd"}, Virtio: inspect.Virtio{PCI: "modules", Block: "modules", SCSI: "modules", Net: "modules"}}
+	step := func(change func(k *inspect.Kernel), without string) *Step {
+		k, some := k, map[string]string{}
+		for name, text := range files {
+			if name != without {
+				some[name] = text
+			}
+		}
+		change(&k)
+		r.System.Kernels = []inspect.Kernel{k}
+		return plan(t, r, some).named("initramfs")
+	}
+	as := func(*inspect.Kernel) {}
+	s := step(as, "")
+	want := []string{dir + "k/virtio_pci.ko.xz", dir + "k/virtio_ring.ko", dir + "k/virtio.ko", dir + "k/virtio-blk.ko", dir + "modules.dep", dir + "modules.dep.bin", dir + "modules.alias"}
+	if len(s.Files) != 2 || !s.Enough || s.Files[1].Path != "/boot/i" || !cmp.Equal(s.Files[1].Append, want) || !cmp.Equal(s.Makes, []string{"/boot/i"}) {
+		t.Errorf("%+v", s)
+	}
+	for name, s := range map[string]*Step{
+		"lz4":            step(func(k *inspect.Kernel) { k.Compression = []string{"lz4"} }, ""),
+		"mkinitcpio":     step(func(k *inspect.Kernel) { k.InitramfsKind = "mkinitcpio" }, ""),
+		"no index":       step(as, dir[1:]+"modules.dep.bin"),
+		"no such module": step(as, dir[1:]+"k/virtio-blk.ko"),
+		"other kernel":   step(func(k *inspect.Kernel) { k.Version = "1.3" }, ""),
+	} {
+		if s.Enough || len(s.Run) != 1 || slices.ContainsFunc(s.Files, func(f File) bool { return len(f.Append) > 0 }) {
+			t.Errorf("%s: %+v", name, s)
+		}
 	}
 }
 
@@ -338,7 +394,7 @@ func FuzzTexts(f *testing.F) {
 		if again := fstab(text, []inspect.Mount{{Spec: "UUID=aa", Path: "/", Volume: "p1"}}, func(string) string { return "aa" }); again != text {
 			t.Errorf("what was changed is changed again: %q to %q", text, again)
 		}
-		rootByUUID(serialConsole(loader), "aa")
+		rootByUUID(consoleOfGRUB(loader), "aa")
 		for _, i := range known.initramfses {
 			i.add(modules)
 		}
