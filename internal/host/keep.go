@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -15,12 +16,11 @@ const (
 // watchInstance publishes each change of an instance, and sets a guest going
 // again that an I/O error of its origin has stopped.
 func (a *Agent) watchInstance(ctx context.Context, m *machine, inst hypervisor.Instance) {
-	stood := false
+	var told diskWait
 	for {
 		changed := inst.Changed()
 		a.changed()
-		var wait <-chan time.Time
-		stood, wait = a.nudge(ctx, m, inst, stood)
+		wait := a.nudge(ctx, m, inst, &told)
 		select {
 		case <-ctx.Done():
 			return
@@ -31,43 +31,56 @@ func (a *Agent) watchInstance(ctx context.Context, m *machine, inst hypervisor.I
 }
 
 // nudge lets a guest go on whose disk answered with an error: the host that has
-// it may be back, the disk read again, or have room. Whether the guest stands, and
-// stood at the last look, makes one line of the log of each wait. It returns when
-// to look again; nil: at the next change.
-func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance, stood bool) (stands bool, again <-chan time.Time) {
+// it may be back, the disk read again, or have room. It returns when to look again;
+// nil: at the next change.
+func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance, w *diskWait) <-chan time.Time {
 	switch m.record().Role {
 	case RoleHydrating, RoleHome, RoleLeaving:
 	default:
-		return false, nil
+		return nil
 	}
 	s, err := inst.State(ctx)
 	if err != nil {
-		return stood, time.After(nudgeEvery)
+		return time.After(nudgeEvery)
 	}
 	mv, ok := inst.(hypervisor.Mover)
 	if !ok || s == hypervisor.Gone {
-		return false, nil
+		return nil
 	}
 	h, err := mv.Hydration(ctx)
-	stands = s == hypervisor.Stuck || err == nil && h.Paused
-	a.tellWait(m, stood, stands, h.Error)
-	if !stands {
-		return false, nil
+	if s != hypervisor.Stuck && (err != nil || !h.Paused) {
+		w.over(a.cfg.Log, m.name)
+		return nil
 	}
+	w.goesOn(a.cfg.Log, m.name, h.Error)
 	if err := a.resume(ctx, m, mv); err != nil {
 		a.cfg.Log.Debug("not yet", "machine", m.name, "error", err)
 	}
-	return true, time.After(nudgeEvery)
+	return time.After(nudgeEvery)
 }
 
-// tellWait logs that a machine begins to wait for its disk, or goes on.
-func (a *Agent) tellWait(m *machine, stood, stands bool, why string) {
-	switch {
-	case stands && !stood:
-		a.cfg.Log.Warn("the machine waits for its disk", "machine", m.name, "error", why)
-	case stood && !stands:
-		a.cfg.Log.Info("the machine's disk answers again", "machine", m.name)
+// diskWait is a guest that waits for its disk: one line of the log, however often the
+// disk is tried, and none for a moment, as each take-over has one.
+type diskWait struct {
+	since time.Time
+	told  bool
+}
+
+func (w *diskWait) goesOn(log *slog.Logger, machine, why string) {
+	if w.since.IsZero() {
+		w.since = time.Now()
 	}
+	if !w.told && time.Since(w.since) >= nudgeEvery {
+		w.told = true
+		log.Warn("the machine waits for its disk", "machine", machine, "error", why)
+	}
+}
+
+func (w *diskWait) over(log *slog.Logger, machine string) {
+	if w.told {
+		log.Info("the machine's disk answers again", "machine", machine, "after", time.Since(w.since))
+	}
+	*w = diskWait{}
 }
 
 // resume lets a guest and its copies go on, a copy that begins anew at the rate

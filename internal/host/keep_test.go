@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -144,7 +146,7 @@ func TestNudge(t *testing.T) {
 	for role, want := range map[Role]int{RoleHome: 1, RoleLeaving: 1, RoleHydrating: 1, RoleArriving: 0, RoleSecondary: 0, RoleIdle: 0} {
 		a, m := agentOf(t, role, io.Discard)
 		s := &stands{state: hypervisor.Stuck}
-		if _, again := a.nudge(t.Context(), m, s, false); s.resumed != want || (again != nil) != (want > 0) {
+		if again := a.nudge(t.Context(), m, s, &diskWait{}); s.resumed != want || (again != nil) != (want > 0) {
 			t.Errorf("%s: set going %d times, want %d; looked at again: %t", role, s.resumed, want, again != nil)
 		}
 	}
@@ -156,25 +158,29 @@ func TestNudgeOfACrashedGuest(t *testing.T) {
 	for _, paused := range []bool{false, true} {
 		a, m := agentOf(t, RoleHydrating, io.Discard)
 		s := &stands{state: hypervisor.Crashed, paused: paused}
-		if _, again := a.nudge(t.Context(), m, s, false); (s.resumed > 0) != paused || (again != nil) != paused {
+		if again := a.nudge(t.Context(), m, s, &diskWait{}); (s.resumed > 0) != paused || (again != nil) != paused {
 			t.Errorf("copy paused %t: set going %d times; looked at again: %t", paused, s.resumed, again != nil)
 		}
 	}
 }
 
-// One wait is one line of the log, however often the disk is tried.
+// One wait is one line of the log, however often the disk is tried; a moment is none.
 func TestWaitIsLoggedOnce(t *testing.T) {
 	t.Parallel()
-	var log bytes.Buffer
-	a, m := agentOf(t, RoleHome, &log)
-	s, stood := &stands{}, false
-	for _, s.state = range []hypervisor.State{hypervisor.Stuck, hypervisor.Stuck, hypervisor.Stuck, hypervisor.Running, hypervisor.Running, hypervisor.Stuck, hypervisor.Stuck} {
-		stood, _ = a.nudge(t.Context(), m, s, stood)
-	}
-	waits, answers := strings.Count(log.String(), "waits for its disk"), strings.Count(log.String(), "answers again")
-	if waits != 2 || answers != 1 || s.resumed != 5 {
-		t.Errorf("logged %d waits and %d ends, tried %d times:\n%s", waits, answers, s.resumed, &log)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		a, m := agentOf(t, RoleHome, &log)
+		s, w := &stands{}, diskWait{}
+		const stuck, runs = hypervisor.Stuck, hypervisor.Running
+		for _, s.state = range []hypervisor.State{stuck, runs, stuck, stuck, stuck, stuck, runs, runs, stuck, stuck, stuck} {
+			_ = a.nudge(t.Context(), m, s, &w)
+			time.Sleep(nudgeEvery / 2)
+		}
+		waits, answers := strings.Count(log.String(), "waits for its disk"), strings.Count(log.String(), "answers again")
+		if waits != 2 || answers != 1 || s.resumed != 8 {
+			t.Errorf("logged %d waits and %d ends, tried %d times:\n%s", waits, answers, s.resumed, &log)
+		}
+	})
 }
 
 // A guest that stands for another reason than its disk stays so.
