@@ -69,7 +69,7 @@ type RelationEvidence struct {
 type RelationFilter struct {
 	Host     string
 	Service  string
-	State    string // active or stale
+	State    string // active, stale or removed
 	Evidence string // the worst that is good enough
 	Internal bool   // only those with a probe at both ends
 }
@@ -141,6 +141,7 @@ type RelationPolicy struct {
 	Sites     []string `json:"sites"`
 	OptOut    []OptOut `json:"opt_out"`
 	DenyPorts []uint16 `json:"deny_ports"`
+	Revision  uint64   `json:"revision,omitempty"` // of the policy that is changed; 0: whatever it is
 }
 
 // OptOut is addresses that opted out: at one port, or with port 0 at all.

@@ -57,5 +57,5 @@ func (a *app) printEvent(seq uint64, e droveway.Event) error {
 		}
 		return a.encode(e)
 	}
-	return writeLine(a.env.Out, fmt.Sprintf("%-6d %s  %-20s %-24s %-12s %s", seq, stamp(e.Time), e.Type, e.Subject, e.Source, e.Data))
+	return writeLine(a.env.Out, plain(fmt.Sprintf("%-6d %s  %-20s %-24s %-12s %s", seq, stamp(e.Time), e.Type, e.Subject, e.Source, e.Data)))
 }

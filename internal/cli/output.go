@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/goccy/go-yaml"
 
@@ -40,7 +41,7 @@ func printList[T any](a *app, items []T, columns []column[T]) error {
 	w := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, strings.Join(cells(columns, func(c column[T]) string { return strings.ToUpper(c.title) }), "\t"))
 	for _, it := range items {
-		fmt.Fprintln(w, strings.Join(cells(columns, func(c column[T]) string { return dash(c.value(it)) }), "\t"))
+		fmt.Fprintln(w, strings.Join(cells(columns, func(c column[T]) string { return dash(plain(c.value(it))) }), "\t"))
 	}
 	return flush(w)
 }
@@ -63,7 +64,7 @@ func printOne[T any](a *app, it T, columns []column[T]) error {
 	w := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
 	for _, c := range columns {
 		if v := c.value(it); v != "" || !c.wide {
-			fmt.Fprintf(w, "%s\t%s\n", c.title, dash(v))
+			fmt.Fprintf(w, "%s\t%s\n", c.title, dash(plain(v)))
 		}
 	}
 	return flush(w)
@@ -74,6 +75,17 @@ func flush(w *tabwriter.Writer) error {
 		return droveway.Errorf(droveway.Unavailable, "write the output: %w", err)
 	}
 	return nil
+}
+
+// plain makes a text fit for a terminal, to which control characters are commands:
+// some texts come from far away. A column may have several lines.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 func dash(s string) string {

@@ -96,7 +96,7 @@ func relationList(a *app) *cobra.Command {
 	}
 	c.Flags().StringVar(&f.Host, "host", "", "only those of a `host`")
 	c.Flags().StringVar(&f.Service, "service", "", "only those of a `service`, by its short name")
-	c.Flags().StringVar(&f.State, "state", "", "only those that are active, or stale")
+	c.Flags().StringVar(&f.State, "state", "", "only those that are active, stale, or removed of late")
 	c.Flags().StringVar(&f.Evidence, "evidence", "", "only those with evidence at least as good as isn, pattern, conntrack, timing or one-sided")
 	c.Flags().BoolVar(&f.Internal, "internal", false, "only those with a probe at both ends")
 	_ = c.RegisterFlagCompletionFunc("host", a.probeNames())
@@ -281,6 +281,7 @@ func ParseOptOut(s string) (client.OptOut, error) {
 		return client.OptOut{Addresses: p.Masked()}, nil
 	}
 	if addr, err := netip.ParseAddr(s); err == nil {
+		addr = addr.Unmap() // as destinations are
 		return client.OptOut{Addresses: netip.PrefixFrom(addr, addr.BitLen())}, nil
 	}
 	at := strings.LastIndex(s, ":")

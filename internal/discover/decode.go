@@ -3,7 +3,9 @@ package discover
 import (
 	"encoding/json"
 	"net/netip"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/droveway/droveway"
 )
@@ -51,8 +53,8 @@ func Decode(host string, b []byte) (Report, error) {
 // wrong says what is wrong with a report, or nothing.
 func (r *Report) wrong() string {
 	switch {
-	case r.Probe == "" || len(r.Probe) > maxText || len(r.Source) > maxText:
-		return "name of the probe or of its source is missing or too long"
+	case r.Probe == "" || !readable(r.Probe) || !readable(r.Source):
+		return "name of the probe or of its source is missing, too long or not readable"
 	case r.Seq == 0:
 		return "reports are numbered from 1"
 	case !plausible(r.Time):
@@ -96,8 +98,8 @@ func wrongProcess(p *Process) string {
 		return "a process has no process id"
 	}
 	for _, s := range []string{p.Executable, p.Unit, p.Container, p.Package, p.Version} {
-		if len(s) > maxText {
-			return "a text of a process is too long"
+		if !readable(s) {
+			return "a text of a process is too long or not readable"
 		}
 	}
 	return ""
@@ -139,8 +141,8 @@ func wrongTranslation(t *Translation) string {
 
 func wrongEmission(e *Emission) string {
 	switch {
-	case e.Pattern == "" || len(e.Pattern) > maxText || len(e.Error) > maxText:
-		return "a text of an emission is missing or too long"
+	case e.Pattern == "" || !readable(e.Pattern) || !readable(e.Error):
+		return "a text of an emission is missing, too long or not readable"
 	case !plausible(e.Opened):
 		return "an emission has no time"
 	}
@@ -155,6 +157,12 @@ func wrongSpan(opened, closed time.Time) string {
 		return "a connection closes before it opens"
 	}
 	return ""
+}
+
+// readable reports whether a text can be shown to people: on a terminal, control
+// characters would be commands.
+func readable(s string) bool {
+	return len(s) <= maxText && strings.IndexFunc(s, unicode.IsControl) < 0
 }
 
 func transport(p string) bool    { return p == "tcp" || p == "udp" }

@@ -34,7 +34,7 @@ type Relations interface {
 type RelationFilter struct {
 	Host     string `query:"host" maxLength:"63" doc:"At either end"`
 	Service  string `query:"service" maxLength:"255" doc:"Short name, at either end"`
-	State    string `query:"state" enum:"active,stale"`
+	State    string `query:"state" enum:"active,stale,removed" doc:"Removed: the last of them since the server started"`
 	Evidence string `query:"evidence" enum:"isn,pattern,conntrack,timing,one-sided" doc:"The best evidence is at least as good"`
 	Internal bool   `query:"internal" doc:"Only those with a probe at both ends"`
 }

@@ -49,6 +49,9 @@ func (p Policy) filled() (Policy, error) {
 		if !t.Prefix.IsValid() {
 			return p, droveway.Errorf(droveway.Invalid, "a target that opted out has no address: give a prefix such as 192.0.2.1/32")
 		}
+		if t.Prefix.Addr().Is4In6() { // would cover no destination
+			return p, droveway.Errorf(droveway.Invalid, "the target %s that opted out is an IPv4 address in IPv6: give it as %s", t.Prefix, t.Prefix.Addr().Unmap())
+		}
 	}
 	if p.Opens == 0 {
 		p.Opens = MaxOpens

@@ -201,9 +201,6 @@ func (g *Graph) keepRemoved(e Edge) {
 	g.removed = append(g.removed, e)
 }
 
-// Removed gives the edges that were removed last, oldest first.
-func (g *Graph) Removed() []Edge { return slices.Clone(g.removed) }
-
 // Changes gives what is to be stored since the last call.
 func (g *Graph) Changes() []Change {
 	all := make([]Change, 0, len(g.changed))

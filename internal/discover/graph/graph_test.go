@@ -161,8 +161,11 @@ func TestStaleness(t *testing.T) {
 		if got := pass(2*time.Hour, "a", "b"); got != Removed {
 			t.Errorf("after all: %s", got)
 		}
-		if r := g.Removed(); len(r) != 1 || r[0].State != Removed {
+		if r := g.List(Filter{State: Removed}); len(r) != 1 || r[0].State != Removed {
 			t.Errorf("removed: %+v", r)
+		}
+		if r := g.List(Filter{State: Removed, Host: "c"}); len(r) != 0 {
+			t.Errorf("removed of another host: %+v", r)
 		}
 	})
 }

@@ -32,8 +32,11 @@ func (f Filter) takes(e *Edge) bool {
 	return true
 }
 
-// List gives the chosen edges, sorted.
+// List gives the chosen edges, sorted; of those that are removed, the last few.
 func (g *Graph) List(f Filter) []Edge {
+	if f.State == Removed {
+		return g.listRemoved(f)
+	}
 	from := maps.Values(g.edges)
 	if f.Host != "" {
 		from = maps.Keys(g.byHost[f.Host])
@@ -41,6 +44,16 @@ func (g *Graph) List(f Filter) []Edge {
 	var all []Edge
 	for e := range from {
 		if f.takes(e) {
+			all = append(all, e.clone())
+		}
+	}
+	slices.SortFunc(all, compare)
+	return all
+}
+
+func (g *Graph) listRemoved(f Filter) (all []Edge) {
+	for i := range g.removed {
+		if e := &g.removed[i]; f.takes(e) {
 			all = append(all, e.clone())
 		}
 	}

@@ -17,7 +17,7 @@ const (
 	// settle is how long sequence numbers have time to explain what a host talks
 	// to: what they explain needs no pattern.
 	settle = time.Minute
-	// askAgain is when a host that refused a pattern is asked again.
+	// askAgain is when a host whose probe refused a pattern is asked again.
 	askAgain = time.Hour
 	// orderTime bounds an order: one that comes late is worth nothing.
 	orderTime = 3 * time.Second
@@ -116,8 +116,8 @@ func (s *Service) send(ctx context.Context, o allot.Order) {
 		return
 	}
 	s.log.Warn("a pattern is not emitted", "host", o.Host, "destination", o.Assignment.Destination.String(), "error", err)
-	if !droveway.Is(err, droveway.Permission) {
-		return
+	if droveway.Is(err, droveway.Unavailable) {
+		return // it may have arrived: until it is over, it counts
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

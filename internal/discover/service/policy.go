@@ -15,6 +15,9 @@ type Policy struct {
 	Sites     []string `json:"sites" doc:"Sites that opted in: only their probes emit patterns"`
 	OptOut    []OptOut `json:"opt_out" doc:"Targets that no pattern may reach"`
 	DenyPorts []uint16 `json:"deny_ports" doc:"Ports that are denied besides those that always are"`
+	// Revision keeps two who change the policy at once from undoing what the other
+	// forbade.
+	Revision uint64 `json:"revision,omitempty" doc:"Of the policy that was changed: another is refused; 0: whatever it is"`
 }
 
 // OptOut is addresses that opted out: at one port, or with port 0 at all.
@@ -36,16 +39,19 @@ func (p Policy) allotted() allot.Policy {
 
 // Policy gives the policy; if none was set, one that allows nothing.
 func (s *Service) Policy(ctx context.Context) (Policy, error) {
-	p, _, err := s.policies.Get(ctx, policyName)
+	p, rev, err := s.policies.Get(ctx, policyName)
 	if droveway.Is(err, droveway.NotFound) {
 		return Policy{Sites: []string{}, OptOut: []OptOut{}, DenyPorts: []uint16{}}, nil
 	}
+	p.Revision = rev
 	return p, err
 }
 
 // SetPolicy changes the policy, at once and for good. One that makes no sense is
-// Invalid.
+// Invalid, one that another has changed meanwhile is Conflict.
 func (s *Service) SetPolicy(ctx context.Context, p Policy) (Policy, error) {
+	s.policing.Lock() // what is stored last is what counts
+	defer s.policing.Unlock()
 	for _, site := range p.Sites {
 		if err := droveway.ValidName("site", site); err != nil {
 			return p, err
@@ -59,7 +65,11 @@ func (s *Service) SetPolicy(ctx context.Context, p Policy) (Policy, error) {
 	if err != nil && !droveway.Is(err, droveway.NotFound) {
 		return p, err
 	}
-	if _, err := s.policies.Put(ctx, policyName, p, rev); err != nil {
+	if p.Revision != 0 && p.Revision != rev {
+		return p, droveway.Errorf(droveway.Conflict, "the policy of patterns was changed by somebody else meanwhile: look at it, and change it again")
+	}
+	p.Revision = 0
+	if p.Revision, err = s.policies.Put(ctx, policyName, p, rev); err != nil {
 		return p, err
 	}
 	s.mu.Lock()

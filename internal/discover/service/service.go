@@ -37,6 +37,7 @@ type Service struct {
 	jobs     store.Table[job.Record]
 	archive  *archive
 	sending  sync.WaitGroup // orders
+	policing sync.Mutex     // held while the policy is changed
 
 	mu       sync.Mutex
 	sites    map[string]string // of the probes that are known

@@ -157,17 +157,25 @@ func TestPolicy(t *testing.T) {
 	if p, err := s.Policy(ctx); err != nil || len(p.Sites) != 0 {
 		t.Errorf("%+v, %v: nobody opted in", p, err)
 	}
-	for _, bad := range []service.Policy{{Sites: []string{"Not a site"}}, {OptOut: []service.OptOut{{Port: 80}}}} {
+	for _, bad := range []service.Policy{{Sites: []string{"Not a site"}}, {OptOut: []service.OptOut{{Port: 80}}}, {OptOut: []service.OptOut{{Addresses: netip.MustParsePrefix("::ffff:192.0.2.1/128")}}}} {
 		if _, err := s.SetPolicy(ctx, bad); !droveway.Is(err, droveway.Invalid) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
 	want := service.Policy{Sites: []string{"main"}, OptOut: []service.OptOut{{Addresses: netip.MustParsePrefix("192.0.2.0/24")}}}
-	_, err := s.SetPolicy(ctx, want)
+	first, err := s.SetPolicy(ctx, want)
 	w.must(err)
+	changed := first
+	changed.DenyPorts = []uint16{8443}
+	_, err = s.SetPolicy(ctx, changed)
+	w.must(err)
+	first.OptOut = nil
+	if _, err := s.SetPolicy(ctx, first); !droveway.Is(err, droveway.Conflict) {
+		t.Errorf("a change of an old policy undoes a newer one: %v", err)
+	}
 	stop()
 	s, _ = w.run()
-	if p, err := s.Policy(ctx); err != nil || len(p.Sites) != 1 || len(p.OptOut) != 1 {
+	if p, err := s.Policy(ctx); err != nil || len(p.Sites) != 1 || len(p.OptOut) != 1 || len(p.DenyPorts) != 1 {
 		t.Errorf("after a restart: %+v, %v", p, err)
 	}
 }
