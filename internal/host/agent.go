@@ -309,6 +309,9 @@ func command[In order, Out any](a *Agent, verb string, fn func(context.Context, 
 				return nil, err
 			}
 			defer a.changed()
+			if err := a.review(ctx, m); err != nil {
+				return nil, err
+			}
 			return fn(ctx, m, in, t)
 		})
 	}

@@ -183,6 +183,7 @@ func (a *Agent) observe(ctx context.Context, m *machine) Observed {
 		o.Role = rec.Role
 	}
 	if inst == nil {
+		o.Role = rec.left(o.Role)
 		return o
 	}
 	o.PID, o.Console = inst.PID(), inst.Console()
@@ -191,7 +192,7 @@ func (a *Agent) observe(ctx context.Context, m *machine) Observed {
 		o.Message = err.Error()
 	}
 	if o.Instance = s; s == hypervisor.Gone {
-		o.PID = 0
+		o.PID, o.Role = 0, rec.left(o.Role)
 	}
 	return o
 }

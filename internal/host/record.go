@@ -26,6 +26,16 @@ type record struct {
 	Export    string            `json:"export,omitempty"`    // where it serves them
 	Exported  bool              `json:"exported,omitempty"`  // it is to have them open
 	Origin    *TakeOver         `json:"origin,omitempty"`    // hydrating: where the disks come from
+	Proved    bool              `json:"proved,omitempty"`    // hydrating: the disks are proved equal, and leave their origin
+}
+
+// left is the role that an instance that is gone leaves behind: disks that were about to
+// leave their origin are the machine's.
+func (r *record) left(role Role) Role {
+	if role == RoleHydrating && r.Proved {
+		return RoleHome
+	}
+	return role
 }
 
 // admit refuses a command that is older than what the host has seen.

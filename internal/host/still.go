@@ -2,9 +2,11 @@ package host
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
 )
 
 // holdMax is how long a guest is held still for a verdict that does not come.
@@ -81,7 +83,9 @@ func (s *still) wait(ctx context.Context) error {
 }
 
 // verdict ends the standing of the guest. If the disks are equal they leave
-// their origin, and the machine is at home here.
+// their origin, and the machine is at home here. That they will is on disk first: from
+// the moment they have, the guest's writes are here alone, and if this host dies before
+// it could note so, the next agent has to know which disks are the machine's.
 func (a *Agent) verdict(ctx context.Context, m *machine, v Verdict, _ *task) (Observed, error) {
 	if m.rec.Role == RoleHome {
 		return a.observe(ctx, m), nil
@@ -95,24 +99,52 @@ func (a *Agent) verdict(ctx context.Context, m *machine, v Verdict, _ *task) (Ob
 	if s == nil {
 		return Observed{}, droveway.Errorf(droveway.Unavailable, "machine %s is not held still any more: hold it again", m.name)
 	}
+	if v.Equal {
+		if err := a.save(m, func(r *record) { r.Proved = true }); err != nil {
+			return Observed{}, err
+		}
+	}
 	select {
 	case s.verdict <- v.Equal:
 		<-s.done
 	case <-s.done:
 		if s.err != nil {
-			return Observed{}, s.err
+			return Observed{}, errors.Join(s.err, a.review(ctx, m))
 		}
 	}
 	if !v.Equal {
 		return a.observe(ctx, m), nil // it goes on, with the origin as before
 	}
 	if s.err != nil {
-		return Observed{}, s.err
+		return Observed{}, errors.Join(s.err, a.review(ctx, m))
 	}
 	return a.settled(ctx, m)
 }
 
 func (a *Agent) settled(ctx context.Context, m *machine) (Observed, error) {
-	err := a.save(m, func(r *record) { r.Role, r.Origin, r.Listen = RoleHome, nil, "" })
+	err := a.save(m, func(r *record) { r.Role, r.Origin, r.Listen, r.Proved = RoleHome, nil, "", false })
 	return a.observe(ctx, m), err
+}
+
+// review looks what became of disks that were to leave their origin. Of an instance that
+// died meanwhile nobody knows whether it wrote here alone; the disks here are right in
+// either case, for they were equal when it stood.
+func (a *Agent) review(ctx context.Context, m *machine) error {
+	if m.rec.Role != RoleHydrating || !m.rec.Proved {
+		return nil
+	}
+	h := Hydration{Instance: hypervisor.Gone}
+	if mv, err := m.mover(); err == nil {
+		if h, err = status(ctx, mv); err != nil {
+			return err
+		}
+	}
+	switch {
+	case h.Instance == hypervisor.Gone || h.Settled:
+		_, err := a.settled(ctx, m)
+		return err
+	case !h.Leaving:
+		return a.save(m, func(r *record) { r.Proved = false })
+	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/bus/bustest"
 	"github.com/droveway/droveway/internal/hypervisor"
+	"github.com/droveway/droveway/internal/hypervisor/mem"
 )
 
 // figure is a guest that can be held still and does nothing else, so that time
@@ -17,6 +18,7 @@ import (
 type figure struct {
 	hypervisor.Mover
 	stands, settled atomic.Bool
+	leaves          func() error // what becomes of the disks; nil: they leave their origin
 }
 
 func (f *figure) Settle(ctx context.Context, whole func(context.Context) error) error {
@@ -26,8 +28,15 @@ func (f *figure) Settle(ctx context.Context, whole func(context.Context) error) 
 	f.stands.Store(true)
 	defer f.stands.Store(false)
 	err := whole(ctx)
+	if err == nil && f.leaves != nil {
+		return f.leaves()
+	}
 	f.settled.Store(err == nil)
 	return err
+}
+
+func (f *figure) Hydration(context.Context) (hypervisor.Hydration, error) {
+	return hypervisor.Hydration{Ready: true, Settled: f.settled.Load(), Leaving: f.settled.Load()}, nil
 }
 
 func (f *figure) PID() int                                        { return 1 }
@@ -137,4 +146,72 @@ func TestHoldEndsWithTheAgent(t *testing.T) {
 	_, err = p.Verdict(ctx, "b", Verdict{ref(atTarget), true})
 	must(t, err)
 	p.b.is(RoleHome, hypervisor.Running)
+}
+
+// found is what the next agent of a host sees of the machine, whose instance died with
+// this one.
+func found(t *testing.T, a *Agent) Observed {
+	t.Helper()
+	next, err := New(Config{Name: "a", Dir: a.cfg.Dir, Driver: mem.New(), Log: bustest.Log()})
+	must(t, err)
+	next.tasks = newTasks(t.Context())
+	must(t, next.adopt(t.Context()))
+	return next.observe(t.Context(), next.machine(web))
+}
+
+// A host that dies right after the disks have left their origin had the guest's last
+// writes alone: the machine is its, although it could not note so. One that dies
+// before has nothing that the origin has not. SYSTEMS 6.7
+func TestHostDiesAtTheVerdict(t *testing.T) {
+	t.Parallel()
+	broken := droveway.Errorf(droveway.Unavailable, "broken")
+	for name, c := range map[string]struct {
+		leaves func(*Agent, *figure) error
+		want   Role
+	}{
+		"after they left": {func(a *Agent, f *figure) error {
+			f.settled.Store(true)
+			a.records.dir = a.cfg.Dir + "/none" // nothing more can be noted
+			return nil
+		}, RoleHome},
+		"while they leave": {func(a *Agent, _ *figure) error {
+			a.records.dir = a.cfg.Dir + "/none"
+			return broken
+		}, RoleHome},
+		"after they could not leave": {func(*Agent, *figure) error { return broken }, RoleHydrating},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a, m, f := held(t)
+				f.leaves = func() error { return c.leaves(a, f) }
+				if _, err := a.verdict(t.Context(), m, Verdict{ref(5), true}, nil); err == nil {
+					t.Error("the verdict was carried out")
+				}
+				a.tasks.wait.Wait()
+				if o := found(t, a); o.Role != c.want || o.Instance != hypervisor.Gone {
+					t.Errorf("the next agent sees it as %s, its instance %s; want %s", o.Role, o.Instance, c.want)
+				}
+			})
+		})
+	}
+}
+
+// A verdict that cannot be noted is not carried out: the guest goes on with its origin.
+func TestVerdictThatCannotBeNoted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, m, f := held(t)
+		dir := a.records.dir
+		a.records.dir = dir + "/none"
+		if _, err := a.verdict(t.Context(), m, Verdict{ref(5), true}, nil); err == nil || f.settled.Load() {
+			t.Errorf("%v, settled %t", err, f.settled.Load())
+		}
+		time.Sleep(holdMax)
+		a.tasks.wait.Wait()
+		a.records.dir = dir
+		if o := found(t, a); f.settled.Load() || o.Role != RoleHydrating {
+			t.Errorf("settled %t, the next agent sees it as %s", f.settled.Load(), o.Role)
+		}
+	})
 }

@@ -306,6 +306,7 @@ type Hydration struct {
 	Total   int64  `json:"total"`   // bytes, of all disks
 	Ready   bool   `json:"ready"`   // every disk is a full mirror of its origin
 	Settled bool   `json:"settled"` // no origin is used any more
+	Leaving bool   `json:"leaving"` // a disk has left its origin, if not all have: what is written there is here alone
 	Paused  bool   `json:"paused"`  // an error holds the copy up; Resume tries again
 	Error   string `json:"error,omitempty"`
 	Follows bool   `json:"follows,omitempty"` // memory is still missing, see PostCopier

@@ -61,6 +61,11 @@ func (m *Moves) release(ctx context.Context, r *run) error {
 // unless the operator says that there is no target any more; then the source ends
 // its export, so that nobody writes the disks; only then does a guest boot.
 func (m *Moves) comeBack(ctx context.Context, r *run, why string) error {
+	return m.comeBackWith(ctx, r, why, "nothing acknowledged is lost")
+}
+
+// comeBackWith is comeBack with what may be promised of the guest's writes.
+func (m *Moves) comeBackWith(ctx context.Context, r *run, why, promise string) error {
 	s := r.State
 	if err := m.returnToken(ctx, r); err != nil {
 		return err
@@ -83,7 +88,7 @@ func (m *Moves) comeBack(ctx context.Context, r *run, why string) error {
 	if err := machine.Unclaim(ctx, m.cfg.Fleet, back.Machine, r.Job); err != nil {
 		return err
 	}
-	return job.Fail(droveway.Errorf(droveway.Unavailable, "%s: machine %s boots again on host %s from its current disks; nothing acknowledged is lost", why, back.Machine, s.From))
+	return job.Fail(droveway.Errorf(droveway.Unavailable, "%s: machine %s boots again on host %s from its current disks; %s", why, back.Machine, s.From, promise))
 }
 
 // unlessLost is err, unless the target was taken out of the fleet as lost: then

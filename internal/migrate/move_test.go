@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -244,8 +245,13 @@ func targetLost(t *testing.T, w *world, step string) {
 		w.hosts[1].stop = func() {}
 		must(t, w.fleet.Hosts.Delete(t.Context(), w.hosts[1].name))
 	})
-	if rec := w.move(steps); rec.Job.State != droveway.JobFailed {
+	rec := w.move(steps)
+	if rec.Job.State != droveway.JobFailed {
 		t.Fatalf("the move %s, want failed", rec.Job.State)
+	}
+	promises := step == "hydrate"
+	if strings.Contains(rec.Job.Error, "nothing acknowledged is lost") != promises && step != "memory" && step != "switchover" {
+		t.Errorf("promised of a target that is lost in step %s: %s", step, rec.Job.Error)
 	}
 	if o := w.show(0); o.Role != host.RoleHome || o.Instance != hypervisor.Running {
 		t.Errorf("role %s, instance %s; want a running machine at home", o.Role, o.Instance)

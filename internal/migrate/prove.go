@@ -48,8 +48,11 @@ func (m *Moves) proved(r *run) error {
 func (m *Moves) provedOrLost(ctx context.Context, r *run, cause error) error {
 	o, err := m.cfg.Hosts.Show(ctx, r.State.To, r.State.Target.Machine)
 	switch {
+	case droveway.Is(err, droveway.Unavailable) && m.lost(ctx, r.State.To):
+		return m.comeBackWith(ctx, r, "the target was taken out of the fleet as lost while its disks were proved",
+			"if it had found them equal already, what the guest wrote there since then is lost")
 	case err != nil:
-		return m.unlessLost(ctx, r, err)
+		return err
 	case o.Role == host.RoleHome:
 		return m.proved(r)
 	case gone(o):

@@ -248,6 +248,7 @@ func (d *disk) progress(h *hypervisor.Hydration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !following {
+		h.Leaving = true
 		h.Done, h.Total = h.Done+d.spec.Size, h.Total+d.spec.Size
 		return
 	}

@@ -178,6 +178,7 @@ func (i *Instance) hydration(ctx context.Context) (h hypervisor.Hydration, err e
 			h.Settled = false
 		}
 		whole := drives[n] == localNode(n)
+		h.Leaving = h.Leaving || whole
 		if drives[n] == bothNode(n) {
 			if whole, err = i.filled(ctx, n); err != nil {
 				return h, err

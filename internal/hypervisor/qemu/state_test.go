@@ -160,8 +160,8 @@ func TestHydration(t *testing.T) {
 			drive: "d0-origin", jobs: fmt.Sprintf(job, 100, 30, false, false, "ok", "concluded", "broken", ""),
 			want: hypervisor.Hydration{Done: 30, Total: 100, Paused: true, Error: "the copy of disk root has ended: broken"},
 		},
-		"left, not tidied": {drive: "d0-local", nodes: `[{"node-name":"d0-origin"}]`, want: hypervisor.Hydration{Done: 100, Total: 100, Ready: true}},
-		"settled":          {drive: "d0-local", want: hypervisor.Hydration{Done: 100, Total: 100, Ready: true, Settled: true}},
+		"left, not tidied": {drive: "d0-local", nodes: `[{"node-name":"d0-origin"}]`, want: hypervisor.Hydration{Done: 100, Total: 100, Ready: true, Leaving: true}},
+		"settled":          {drive: "d0-local", want: hypervisor.Hydration{Done: 100, Total: 100, Ready: true, Settled: true, Leaving: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
