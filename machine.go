@@ -41,6 +41,7 @@ type MachineSpec struct {
 	CPUs      int      `json:"cpus"`
 	CPU       CPU      `json:"cpu,omitempty"` // what its guests see; a new machine gets the baseline if empty
 	MemoryMiB int64    `json:"memory_mib"`
+	Firmware  Firmware `json:"firmware,omitempty"` // a new machine gets that of its first image if empty
 	Disks     []Disk   `json:"disks"`
 	NICs      []NIC    `json:"nics,omitempty"`
 	Running   bool     `json:"running"`            // wanted: runs, or stands still
@@ -106,6 +107,9 @@ func (m *Machine) Validate() error {
 	}
 	if err := s.CPU.Validate(); err != nil {
 		return Errorf(Invalid, "machine %s: %w", m.Name, err)
+	}
+	if err := s.Firmware.Validate(); err != nil {
+		return Errorf(KindOf(err), "machine %s: %w", m.Name, err)
 	}
 	return s.validDisks(m.Name)
 }

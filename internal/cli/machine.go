@@ -18,6 +18,7 @@ var machineColumns = []column[droveway.Machine]{
 	{title: "host", value: func(m droveway.Machine) string { return m.Status.Host }},
 	{title: "cpus", value: func(m droveway.Machine) string { return strconv.Itoa(m.Spec.CPUs) }},
 	{title: "cpu", value: func(m droveway.Machine) string { return string(m.Spec.CPU) }, wide: true},
+	{title: "firmware", value: func(m droveway.Machine) string { return string(m.Spec.Firmware) }, wide: true},
 	{title: "memory", value: func(m droveway.Machine) string { return mibText(m.Spec.MemoryMiB) }},
 	{title: "address", value: addresses},
 	{title: "job", value: func(m droveway.Machine) string { return m.Status.Job }},

@@ -61,6 +61,7 @@ func (f *createFlags) add(a *app, c *cobra.Command) {
 	fs.IntVar(&f.spec.CPUs, "cpus", f.spec.CPUs, "number of CPUs")
 	fs.StringVar((*string)(&f.spec.CPU), "cpu", "", "`CPU` that the guest sees: baseline (what all hosts give, so that it can move to each), host, x86-64-v1 to x86-64-v4, or a model of the hypervisor; +FLAG adds one (default baseline)")
 	fs.Var(sizeValue{&f.spec.MemoryMiB}, "memory", "memory, as 512M or 2G")
+	fs.StringVar((*string)(&f.spec.Firmware), "firmware", "", "bios or uefi (default: what the image of its first disk needs)")
 	fs.StringVar(&f.image, "image", "", "image of the root disk")
 	fs.StringArrayVar(&f.disks, "disk", nil, "a `disk`, as name=root,image=debian-12,size=20G,format=raw (format raw or qcow2); repeat it for more")
 	fs.StringArrayVar(&f.networks, "network", nil, "a `network` to be on, as NAME or name=NAME,address=10.20.0.50,mac=…; repeat it for more")
@@ -101,6 +102,7 @@ func (f *createFlags) overlay(c *cobra.Command, s *droveway.MachineSpec) {
 	for name, take := range map[string]func(){
 		"cpus":     func() { s.CPUs = f.spec.CPUs },
 		"cpu":      func() { s.CPU = f.spec.CPU },
+		"firmware": func() { s.Firmware = f.spec.Firmware },
 		"memory":   func() { s.MemoryMiB = f.spec.MemoryMiB },
 		"host":     func() { s.Host = f.spec.Host },
 		"requires": func() { s.Requires = f.spec.Requires },

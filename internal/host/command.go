@@ -55,16 +55,17 @@ type Networks struct {
 // Instance is an instance for a host to run. Its Token fences it: a host that
 // has seen a greater one for the machine refuses.
 type Instance struct {
-	Machine   string       `json:"machine"`
-	Token     uint64       `json:"token"`
-	UUID      string       `json:"uuid"`
-	CPUs      int          `json:"cpus"`
-	CPU       droveway.CPU `json:"cpu,omitempty"`
-	MemoryMiB int64        `json:"memory_mib"`
-	Disks     []Disk       `json:"disks"`
-	NICs      []NIC        `json:"nics,omitempty"`
-	SSHKeys   []string     `json:"ssh_keys,omitempty"`
-	UserData  string       `json:"user_data,omitempty"`
+	Machine   string            `json:"machine"`
+	Token     uint64            `json:"token"`
+	UUID      string            `json:"uuid"`
+	CPUs      int               `json:"cpus"`
+	CPU       droveway.CPU      `json:"cpu,omitempty"`
+	MemoryMiB int64             `json:"memory_mib"`
+	Firmware  droveway.Firmware `json:"firmware,omitempty"`
+	Disks     []Disk            `json:"disks"`
+	NICs      []NIC             `json:"nics,omitempty"`
+	SSHKeys   []string          `json:"ssh_keys,omitempty"`
+	UserData  string            `json:"user_data,omitempty"`
 }
 
 // Disk is a disk of an Instance.
@@ -210,7 +211,13 @@ type Handover struct {
 type Exported struct {
 	Address  string        `json:"address"` // of the NBD server
 	Downtime time.Duration `json:"downtime"`
+	// Vars is, after Leave, what TakeOver is to be given: memory has them with it.
+	Vars Vars `json:"vars,omitempty"`
 }
+
+// Vars are the variables of a machine's UEFI firmware, by gzip and base64; empty: it has
+// none.
+type Vars string
 
 // Probe is an order to wait for a sign of life of the guest.
 type Probe struct {
@@ -226,6 +233,7 @@ type TakeOver struct {
 	Peer    string           `json:"peer"`
 	Rate    int64            `json:"rate,omitempty"`
 	Reads   hypervisor.Reads `json:"reads,omitempty"`
+	Vars    Vars             `json:"vars,omitempty"` // for a guest that boots
 }
 
 // Rate is an order to copy faster or slower.

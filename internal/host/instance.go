@@ -152,6 +152,9 @@ func (a *Agent) spec(ctx context.Context, i *Instance, w wait) (hypervisor.Spec,
 		Machine: i.Machine, UUID: i.UUID, Dir: dir, CPUs: i.CPUs, CPU: i.CPU, MemoryMiB: i.MemoryMiB, Incoming: w == forMemory, Standing: w == forDisks, TLS: a.tls(),
 	}
 	var err error
+	if s.Firmware, s.Vars, err = a.firmware(i); err != nil {
+		return s, err
+	}
 	if s.Disks, err = a.disks(i); err != nil {
 		return s, err
 	}
@@ -265,7 +268,7 @@ func (a *Agent) clear(ctx context.Context, m *machine) error {
 	}
 	a.removeDir(a.instanceDir(i))
 	a.removeDir(a.secondaryDir(m.name))
-	return nil
+	return a.removeVars(m.name)
 }
 
 func (a *Agent) removeDir(dir string) {

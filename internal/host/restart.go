@@ -33,7 +33,8 @@ func (a *Agent) leave(ctx context.Context, m *machine, s Stop, _ *task) (Exporte
 	if err := a.export(ctx, m); err != nil {
 		return Exported{}, err
 	}
-	return Exported{Address: m.rec.Export}, nil
+	vars, err := a.giveVars(&m.rec.Instance)
+	return Exported{Address: m.rec.Export, Vars: vars}, err
 }
 
 // probe waits until the guest gives a sign of life: each of its network cards

@@ -119,6 +119,10 @@ func (a *Agent) takeOver(ctx context.Context, m *machine, t TakeOver, _ *task) (
 	if m.instance() == nil {
 		return Observed{}, noInstance(m.name)
 	}
+	if err := a.takeVars(ctx, m, t.Vars); err != nil {
+		return Observed{}, err
+	}
+	t.Vars = "" // they are in their file
 	if err := a.save(m, func(r *record) { r.Role, r.Origin = RoleHydrating, &t }); err != nil {
 		return Observed{}, err
 	}

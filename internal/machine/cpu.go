@@ -2,6 +2,7 @@ package machine
 
 import (
 	"context"
+	"slices"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/place"
@@ -18,5 +19,5 @@ func (c *Controller) cpu(ctx context.Context, m *droveway.Machine) (droveway.CPU
 	if err != nil {
 		return "", err
 	}
-	return place.Baseline(hosts, place.Need{Requires: m.Spec.Requires, Host: m.Spec.Host}), nil
+	return place.Baseline(hosts, place.Need{Requires: slices.Concat(m.Spec.Requires, firmwareRequires(m)), Host: m.Spec.Host}), nil
 }

@@ -80,6 +80,9 @@ func (c *Controller) complete(ctx context.Context, m droveway.Machine) (_ drovew
 	if m.Spec.Disks, err = disks(ctx, c.cfg.Fleet, &m); err != nil {
 		return m, err
 	}
+	if m.Spec.Firmware, err = firmware(ctx, c.cfg.Fleet, &m); err != nil {
+		return m, err
+	}
 	if m.Spec.CPU, err = c.cpu(ctx, &m); err != nil {
 		return m, err
 	}

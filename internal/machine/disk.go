@@ -44,6 +44,16 @@ func fit(machine string, d *droveway.Disk, image *droveway.Image) error {
 	return nil
 }
 
+// firmware is that of a new machine: the one that was asked for, or else what the
+// image needs that it boots from.
+func firmware(ctx context.Context, f *fleet.Fleet, m *droveway.Machine) (droveway.Firmware, error) {
+	if m.Spec.Firmware != "" || m.Spec.Disks[0].Image == "" {
+		return m.Spec.Firmware, nil
+	}
+	image, _, err := f.Images.Get(ctx, m.Spec.Disks[0].Image)
+	return image.Firmware, err
+}
+
 // missing gives an error of kind NotFound a better message.
 func missing(err error, format string, args ...any) error {
 	if droveway.Is(err, droveway.NotFound) {

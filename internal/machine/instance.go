@@ -20,7 +20,7 @@ import (
 func Instance(ctx context.Context, f *fleet.Fleet, m droveway.Machine, token uint64) (host.Instance, error) {
 	i := host.Instance{
 		Machine: m.Name, Token: token, UUID: fleet.UUID(&m),
-		CPUs: m.Spec.CPUs, CPU: m.Spec.CPU, MemoryMiB: m.Spec.MemoryMiB,
+		CPUs: m.Spec.CPUs, CPU: m.Spec.CPU, MemoryMiB: m.Spec.MemoryMiB, Firmware: m.Spec.Firmware,
 		SSHKeys: m.Spec.SSHKeys, UserData: m.Spec.UserData,
 	}
 	for _, d := range m.Spec.Disks {
@@ -67,7 +67,7 @@ func Need(ctx context.Context, f *fleet.Fleet, m *droveway.Machine) (place.Need,
 func need(m *droveway.Machine, machines []droveway.Machine) place.Need {
 	n := place.Need{
 		CPUs: m.Spec.CPUs, MemoryMiB: m.Spec.MemoryMiB, DiskMiB: diskMiB(m),
-		Requires: slices.Concat(m.Spec.Requires, m.Spec.CPU.Requires()), Host: m.Spec.Host, Used: map[string]place.Usage{},
+		Requires: slices.Concat(m.Spec.Requires, m.Spec.CPU.Requires(), firmwareRequires(m)), Host: m.Spec.Host, Used: map[string]place.Usage{},
 	}
 	for i := range machines {
 		other := &machines[i]
@@ -80,6 +80,13 @@ func need(m *droveway.Machine, machines []droveway.Machine) place.Need {
 		}
 	}
 	return n
+}
+
+func firmwareRequires(m *droveway.Machine) []string {
+	if need := m.Spec.Firmware.Requires(); need != "" {
+		return []string{need}
+	}
+	return nil
 }
 
 // use counts what a machine takes of a host; its disks only if they are not made

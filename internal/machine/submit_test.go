@@ -43,6 +43,10 @@ func TestCreateRefuses(t *testing.T) {
 		}, droveway.Invalid, "10.20.0.0/16"},
 		{"unknown host", func(m *droveway.Machine) { m.Spec.Host = "z" }, droveway.NotFound, `"z"`},
 		{"missing capability", func(m *droveway.Machine) { m.Spec.Requires = []string{"accelerator=kvm"} }, droveway.Unsupported, "accelerator=kvm"}, // SYSTEMS 1.2
+		{"no such firmware", func(m *droveway.Machine) { m.Spec.Firmware = "coreboot" }, droveway.Invalid, "bios or uefi"},
+		{"secure boot", func(m *droveway.Machine) { m.Spec.Firmware = "secure-boot" }, droveway.Unsupported, "no secure boot"},
+		{"missing firmware", func(m *droveway.Machine) { m.Spec.Firmware = droveway.UEFI }, droveway.Unsupported, "firmware.uefi"},
+		{"firmware of the image", func(m *droveway.Machine) { m.Spec.Disks[0].Image = "modern" }, droveway.Unsupported, "firmware.uefi"},
 		{"too large", func(m *droveway.Machine) { m.Spec.MemoryMiB = 5000 }, droveway.Unavailable, "5000"},
 	}
 	for _, tt := range tests {

@@ -216,6 +216,9 @@ type state struct {
 	// waiting: this process has just seen the guest held for the handover. It
 	// stands meanwhile, so nobody is asked what is known.
 	waiting bool
+
+	// vars are the firmware's variables that a guest which boots is to find.
+	vars host.Vars
 }
 
 func (s *state) source() host.Ref { return host.Ref{Machine: s.Source.Machine, Token: s.Source.Token} }

@@ -200,7 +200,7 @@ func (m *Moves) reboot(req RestartRequest) func(context.Context, *run) error {
 			if err != nil {
 				return err
 			}
-			s.Disks = e.Address
+			s.Disks, s.vars = e.Address, e.Vars
 		}
 		rate, err := wantedRate(r)
 		if err != nil {

@@ -72,7 +72,7 @@ func open(ctx context.Context, dir string) (*scene.Scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := tinyimage.Build(ctx, tinyimage.Config{Cache: filepath.Join(cache, "droveway", "images"), SizeMiB: diskMiB, Filled: true})
+	image, err := tinyimage.Build(ctx, tinyimage.Config{Cache: filepath.Join(cache, "droveway", "images"), SizeMiB: diskMiB, Filled: true, UEFI: true})
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func left(host, machine string) (found []string) {
 			found = append(found, fmt.Sprintf("%s %v", p, pids))
 		}
 	}
-	for _, pattern := range []string{"volumes/", "instances/"} {
+	for _, pattern := range []string{"volumes/", "instances/", "firmware/"} {
 		paths, _ := filepath.Glob(stage.Lab.Dir(host) + "/" + pattern + machine + ".*")
 		found = append(found, paths...)
 	}

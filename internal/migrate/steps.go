@@ -170,7 +170,7 @@ func (m *Moves) switchover(ctx context.Context, r *run) error {
 // notes that it does.
 func (m *Moves) takeOver(ctx context.Context, r *run, rate int64) error {
 	s := r.State
-	o, err := m.cfg.Hosts.TakeOver(ctx, s.To, host.TakeOver{Ref: s.target(), Address: s.Disks, Peer: s.From, Rate: rate, Reads: s.Reads})
+	o, err := m.cfg.Hosts.TakeOver(ctx, s.To, host.TakeOver{Ref: s.target(), Address: s.Disks, Peer: s.From, Rate: rate, Reads: s.Reads, Vars: s.vars})
 	if droveway.Is(err, droveway.Conflict) {
 		return m.comeBack(ctx, r, "the target's instance died at the switchover")
 	}

@@ -14,6 +14,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"reflect"
 	"sync"
 
@@ -100,6 +101,9 @@ func (d *Driver) Start(_ context.Context, spec hypervisor.Spec) (hypervisor.Inst
 	if i, err := d.again(spec); i != nil || err != nil {
 		return i, err
 	}
+	if err := variables(spec); err != nil {
+		return nil, err
+	}
 	i, err := newInstance(d, d.id("guest", spec.Machine), spec)
 	if err != nil {
 		return nil, err
@@ -108,6 +112,18 @@ func (d *Driver) Start(_ context.Context, spec hypervisor.Spec) (hypervisor.Inst
 	defer d.mu.Unlock()
 	d.guests[i.id] = i
 	return i, nil
+}
+
+// variables makes the file for a firmware's variables, which no guest here writes.
+func variables(spec hypervisor.Spec) error {
+	if spec.Vars == "" {
+		return nil
+	}
+	f, err := os.OpenFile(spec.Vars, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return droveway.Errorf(droveway.Internal, "firmware variables: %w", err)
+	}
+	return f.Close()
 }
 
 // again finds the guest that an earlier Start has made in the same directory.

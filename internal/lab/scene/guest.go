@@ -21,8 +21,9 @@ type Guest struct {
 type GuestConfig struct {
 	Name      string
 	MemoryMiB int64
-	Image     string          // of the root disk; empty: that of Open
-	CPU       droveway.CPU    // empty: what all hosts give
+	Image     string       // of the root disk; empty: that of Open
+	CPU       droveway.CPU // empty: what all hosts give
+	Firmware  droveway.Firmware
 	SizeMiB   int64           // of the root disk; 0: of the image
 	Format    droveway.Format // of the root disk; empty: raw
 	More      []droveway.Disk
@@ -59,7 +60,7 @@ func (g *Guest) create(ctx context.Context, c GuestConfig) error {
 		c.Image = ImageName
 	}
 	g.Disks = append([]droveway.Disk{{Name: rootDisk, Image: c.Image, SizeMiB: c.SizeMiB, Format: c.Format}}, c.More...)
-	spec := droveway.MachineSpec{CPUs: 1, CPU: c.CPU, MemoryMiB: c.MemoryMiB, Running: true, Disks: g.Disks, UserData: user, NICs: []droveway.NIC{{Network: NetworkName}}}
+	spec := droveway.MachineSpec{CPUs: 1, CPU: c.CPU, MemoryMiB: c.MemoryMiB, Firmware: c.Firmware, Running: true, Disks: g.Disks, UserData: user, NICs: []droveway.NIC{{Network: NetworkName}}}
 	release, err := g.scene.only(ctx, c.Host)
 	if err != nil {
 		return err
