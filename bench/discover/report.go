@@ -156,7 +156,7 @@ func (r *report) judge() {
 		// The time of processors, not that on the wall: it is no less on an idle
 		// machine, and the same on a busy one.
 		r.bar(fmt.Sprintf("%s, %d hosts: analysis, time of processors", x.Name, x.Hosts), x.Processor, verdict.AtMost, 60, "s")
-		r.bar(fmt.Sprintf("%s, %d hosts: memory", x.Name, x.Hosts), x.PeakMiB, verdict.AtMost, maxMiB, "MiB")
+		r.bar(fmt.Sprintf("%s, %d hosts: memory", x.Name, x.Hosts), x.PeakMiB, verdict.Below, maxMiB, "MiB")
 	}
 	r.bar("cost of an event, largest fleet by smallest", large.PerEvent/small.PerEvent, verdict.AtMost, growth, "×")
 	r.bar("lab: runs without a wrong or missing pair of processes", float64(r.Lab.Exact), verdict.AtLeast, float64(r.Lab.Runs), "")

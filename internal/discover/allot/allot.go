@@ -108,6 +108,7 @@ type Allotter struct {
 	busy      map[string]int       // patterns by host
 	audit     []Entry
 	began     time.Time
+	changed   bool // of the results, since they were given
 }
 
 // The times of an allotter.
@@ -170,8 +171,13 @@ func (a *Allotter) Offer(c Candidate, now time.Time) {
 // Resolved says that better evidence explains a candidate: it needs no pattern.
 func (a *Allotter) Resolved(c Candidate) {
 	if r := a.relations[c.key()]; r != nil && a.live[r.pattern] != r {
-		delete(a.relations, c.key())
+		a.drop(r)
 	}
+}
+
+func (a *Allotter) drop(r *relation) {
+	delete(a.relations, r.key())
+	a.changed = a.changed || r.ended()
 }
 
 // Declined says that a host does not emit a pattern, and will not: it is as if it

@@ -333,7 +333,14 @@ func TestRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.Restore(a.Results(), time.Now())
+		results, changed := a.Results()
+		if !changed {
+			t.Error("a refusal is no new result")
+		}
+		if again, changed := a.Results(); changed || again != nil {
+			t.Error("the same results are given twice")
+		}
+		b.Restore(results, time.Now())
 		for i := range 8 {
 			b.Offer(candidate(fmt.Sprint("h", i), "192.0.2.1:80"), time.Now())
 		}

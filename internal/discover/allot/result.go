@@ -10,15 +10,19 @@ type Result struct {
 	Changed   time.Time `json:"changed"`
 }
 
-// Results gives the results to store.
-func (a *Allotter) Results() []Result {
-	var all []Result
+// Results gives the results to store. False: they are those of the last call. They
+// may be very many, and change rarely.
+func (a *Allotter) Results() (all []Result, changed bool) {
+	if !a.changed {
+		return nil, false
+	}
+	a.changed = false
 	for _, r := range a.relations {
 		if r.ended() {
 			all = append(all, Result{r.Candidate, r.state, r.changed})
 		}
 	}
-	return all
+	return all, true
 }
 
 func (r *relation) ended() bool {
@@ -31,6 +35,7 @@ func (r *relation) ended() bool {
 
 // Restore takes results from a store. They count as contacted now.
 func (a *Allotter) Restore(all []Result, now time.Time) {
+	a.changed = true
 	for _, s := range all {
 		r := &relation{Candidate: s.Candidate, state: s.State, changed: s.Changed, seen: now}
 		if !r.ended() || len(a.relations) >= maxTracked {

@@ -76,7 +76,9 @@ func (a *Allotter) end(r *relation, now time.Time) {
 }
 
 func (a *Allotter) enter(r *relation, s State, now time.Time) {
+	a.changed = a.changed || r.ended()
 	r.state, r.changed = s, now
+	a.changed = a.changed || r.ended()
 	if s == Waiting && !r.queued {
 		a.endpoint(r.Destination).enqueue(r)
 	}
@@ -168,7 +170,7 @@ func (a *Allotter) advance(r *relation, now time.Time) {
 		a.end(r, now)
 		a.again(r, false, now)
 	case now.Sub(r.seen) > Forget:
-		delete(a.relations, r.key())
+		a.drop(r)
 	case r.state == Matched:
 		a.enter(r, Waiting, now)
 	case r.state == Stale:

@@ -18,7 +18,7 @@ import (
 )
 
 // archive keeps edges and the results of patterns in the bucket of relations. It
-// is used by one goroutine, but for note.
+// is used by one goroutine.
 //
 // An edge that is seen again and again changes all the time, and each write is
 // synced to disk. So what is new about an edge is written soon, and that it was
@@ -82,7 +82,7 @@ func resultKey(r allot.Result) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-func (a *archive) note(changes []graph.Change, results []allot.Result) {
+func (a *archive) note(changes []graph.Change) {
 	for _, c := range changes {
 		k := a.edges[c.Edge.ID]
 		if k == nil {
@@ -91,6 +91,10 @@ func (a *archive) note(changes []graph.Change, results []allot.Result) {
 		}
 		k.next, k.gone = &c.Edge, c.Gone
 	}
+}
+
+// noteResults takes all results that there are.
+func (a *archive) noteResults(results []allot.Result) {
 	current := make(map[string]bool, len(results))
 	for _, r := range results {
 		key := resultKey(r)

@@ -283,7 +283,10 @@ func (s *Service) keepOn(ctx context.Context) {
 // keep writes what has changed.
 func (s *Service) keep(ctx context.Context, now time.Time, all bool) error {
 	s.mu.Lock()
-	s.archive.note(s.graph.Changes(), s.allotter.Results())
+	s.archive.note(s.graph.Changes())
+	if results, changed := s.allotter.Results(); changed {
+		s.archive.noteResults(results)
+	}
 	s.mu.Unlock()
 	return s.archive.write(ctx, now, all)
 }
