@@ -9,7 +9,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: build setup setup-test check check-fuzz test test-lab test-faults demo bench-move bench-hydrate bench-instant bench-idle bench-discover bench-probe bench-inspect soak clean
+.PHONY: build setup setup-test check check-fuzz test test-lab test-faults demo bench-move bench-hydrate bench-instant bench-idle bench-discover bench-probe bench-inspect bench-repair test-repair soak clean
 
 # The one binary, bin/droveway.
 build:
@@ -43,6 +43,11 @@ test-lab:
 # out/faults.json. Root, an hour.
 test-faults: setup build
 	DROVEWAY_FAULTS=all LIMIT=9000 scripts/test-lab -run 'TestFaults$$' -timeout 2h -v ./internal/migrate
+
+# Repairs a Debian 12 of VMware's in every manner, and boots it each time. Root, twenty
+# minutes.
+test-repair: setup build
+	DROVEWAY_REPAIR=all LIMIT=4500 scripts/test-lab -run 'TestForeign$$' -timeout 70m -v ./internal/image/appliance
 
 # Random moves, restarts and kills: out/soak.json. SOAK=15m SEED=1. Root.
 SOAK ?= 15m
@@ -91,6 +96,12 @@ bench-probe: setup
 # installed it: out/bench-inspect.json. Root.
 bench-inspect: setup build
 	go run ./bench/inspect --out out
+
+# CPU and time of a repair: out/bench-repair.json. BENCH_REPAIR='--full' also with the
+# guest's own programs. Root, a minute.
+BENCH_REPAIR ?=
+bench-repair: setup build
+	go run ./bench/repair --out out $(BENCH_REPAIR)
 
 # Downloads in the user's cache directory stay.
 clean:

@@ -5,6 +5,7 @@ package appliance
 import (
 	"bufio"
 	"context"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -67,46 +68,81 @@ func boot(ctx context.Context, t *testing.T, overlay string, words ...string) st
 // shell is the prompt where an initramfs ends that finds no root.
 const shell = "(initramfs) "
 
+// manner is one way to repair the disk.
+type manner struct {
+	name    string
+	full    bool // with the guest's own programs
+	options repair.Options
+	address string // after it
+}
+
+// manners are those that DROVEWAY_REPAIR=all asks for, or the usual one alone: the
+// guest's programs take minutes where the processor is emulated.
+func manners() []manner {
+	all := []manner{
+		{"files", false, repair.Options{}, "192.0.2.10/24"},
+		{"dhcp", false, repair.Options{DHCP: true}, "10.0.2.15/24"},
+		{"programs", true, repair.Options{}, "192.0.2.10/24"},
+	}
+	if os.Getenv("DROVEWAY_REPAIR") != "all" {
+		return all[:1]
+	}
+	return all
+}
+
 // TestForeign boots a disk of VMware's before and after its repair. SYSTEMS 5.5, 5.6,
 // 5.7, 5.9
 func TestForeign(t *testing.T) {
 	disk := foreign(t)
+	hashed := hash(t, disk)
 	before := make(chan string, 1)
 	go func() { // it waits half a minute for its root
 		overlay := filepath.Join(t.TempDir(), "before.qcow2")
 		tool(t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disk, overlay)
 		before <- boot(t.Context(), t, overlay, "login: ")
 	}()
-	hashed := hash(t, disk)
-	report, plan := planFor(t, disk)
-	overlay := filepath.Join(t.TempDir(), "overlay.qcow2")
-	began := time.Now()
-	result, err := testAppliance(t).Repair(t.Context(), Request{Image: disk, Overlay: overlay, Plan: plan, Report: report, MACs: []string{mac}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("repaired in %s: %+v", time.Since(began), result)
-	changed := map[string]Change{}
-	for _, c := range result.Changes {
-		changed[c.Path] = c
-	}
-	kernel := report.System.Kernels[0]
-	for _, path := range []string{"/etc/fstab", "/boot/grub/grub.cfg", "/etc/default/grub", "/etc/initramfs-tools/modules", kernel.Initramfs} {
-		if c := changed[path]; c.Backup != path+repair.Beside || c.Before == "" || c.After == "" || c.Before == c.After {
-			t.Errorf("%s: %+v", path, c)
-		}
-	}
-	if result.Log != "" {
-		t.Errorf("programs of the guest ran: %s", result.Log)
-	}
-	if hash(t, disk) != hashed {
-		t.Error("the image was changed")
-	}
-	console := boot(t.Context(), t, overlay, "login: ", "address: ")
-	if !strings.Contains(console, "ens192    inet 192.0.2.10/24") || strings.Contains(console, "vmtoolsd runs") || strings.HasSuffix(console, shell) {
-		t.Errorf("after its repair it says\n%s", console)
+	for _, m := range manners() {
+		t.Run(m.name, func(t *testing.T) {
+			overlay := repaired(t, disk, m)
+			if hash(t, disk) != hashed {
+				t.Error("the image was changed")
+			}
+			console := boot(t.Context(), t, overlay, "login: ", "address: ")
+			if !strings.Contains(console, "ens192    inet "+m.address) || strings.Contains(console, "vmtoolsd runs") || strings.HasSuffix(console, shell) {
+				t.Errorf("after its repair it says\n%s", console)
+			}
+		})
 	}
 	if console := <-before; !strings.HasSuffix(console, shell) {
 		t.Errorf("before its repair it says\n%s", console)
 	}
+}
+
+// repaired gives the overlay, and looks at what is said to have changed.
+func repaired(t *testing.T, disk string, m manner) string {
+	t.Helper()
+	report, plan := planWith(t, disk, m.options)
+	overlay := filepath.Join(t.TempDir(), "overlay.qcow2")
+	began := time.Now()
+	result, err := testAppliance(t).Repair(t.Context(), Request{Image: disk, Overlay: overlay, Plan: plan, Report: report, MACs: []string{mac}, Full: m.full})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("repaired in %s", time.Since(began))
+	changed := map[string]Change{}
+	for _, c := range result.Changes {
+		changed[c.Path] = c
+	}
+	initrd := report.System.Kernels[0].Initramfs
+	for _, path := range []string{"/etc/fstab", "/boot/grub/grub.cfg", "/etc/default/grub", "/etc/initramfs-tools/modules", initrd} {
+		if c := changed[path]; c.Backup != path+repair.Beside || c.Before == "" || c.After == "" || c.Before == c.After {
+			t.Errorf("%s: %+v", path, c)
+		}
+	}
+	for _, program := range []string{"$ update-initramfs -u", "$ update-grub"} {
+		if strings.Contains(result.Log, program) != m.full {
+			t.Errorf("the log of %s says %s", m.name, result.Log)
+		}
+	}
+	return overlay
 }

@@ -62,13 +62,18 @@ func hash(t *testing.T, path string) string {
 // planFor inspects an image and plans for it.
 func planFor(t *testing.T, image string) (*inspect.Report, *repair.Plan) {
 	t.Helper()
+	return planWith(t, image, repair.Options{})
+}
+
+func planWith(t *testing.T, image string, o repair.Options) (*inspect.Report, *repair.Plan) {
+	t.Helper()
 	c, err := identify.Default()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var p *repair.Plan
 	r, err := inspect.File(context.Background(), image, inspect.Options{Catalog: c, Then: func(r *inspect.Report, tree *filesystem.Tree) (err error) {
-		p, err = repair.Make(r, tree)
+		p, err = repair.MakeWith(r, tree, o)
 		return err
 	}})
 	if err != nil {
