@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+
+	"github.com/droveway/droveway/internal/image/initramfs"
 )
 
 const kernelOptions = "console=ttyS0 quiet panic=1 mitigations=off random.trust_cpu=on"
@@ -77,14 +79,26 @@ func writeInitrd(path string, k kernel, guest string) error {
 		return err
 	}
 	defer f.Close()
-	a := newArchive(f)
-	a.dir("modules")
+	w := initramfs.NewWriter(f)
+	w.Dir("modules")
 	for i, m := range order {
-		a.file(fmt.Sprintf("modules/%02d-%s", i, filepath.Base(m)), m, 0o644)
+		if err := addFile(w, fmt.Sprintf("modules/%02d-%s", i, filepath.Base(m)), m, 0o644); err != nil {
+			return err
+		}
 	}
-	a.file("init", guest, 0o755)
-	if err := a.close(); err != nil {
+	if err := addFile(w, "init", guest, 0o755); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
 		return err
 	}
 	return f.Close()
+}
+
+func addFile(w *initramfs.Writer, name, from string, mode int) error {
+	b, err := os.ReadFile(from)
+	if err == nil {
+		w.File(name, mode, b)
+	}
+	return err
 }
