@@ -15,13 +15,13 @@ import (
 	"path"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz/lzma"
 	"github.com/xi2/xz"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/inflate"
 )
 
 // Limits of one initramfs.
@@ -137,11 +137,8 @@ func unpack(r *bufio.Reader, head []byte) (string, io.ReadCloser, error) {
 	has := func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) }
 	switch {
 	case has("\x1f\x8b"):
-		z, err := gzip.NewReader(r)
-		if err == nil {
-			z.Multistream(false)
-		}
-		return "gzip", z, err
+		z, err := inflate.NewGzip(r)
+		return "gzip", io.NopCloser(z), err
 	case has("\x28\xb5\x2f\xfd"):
 		z, err := zstd.NewReader(&frames{r: r}, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 		if err != nil {

