@@ -37,7 +37,7 @@ func Region(region io.ReaderAt, size int64, s observer.Summary) (Result, error) 
 	if err != nil {
 		return Result{}, err
 	}
-	found, newest, err := area.Scan(region, make([]byte, record.Size))
+	found, newest, err := area.Scan(region, func() []byte { return make([]byte, record.Size) })
 	if err != nil {
 		return Result{}, err
 	}

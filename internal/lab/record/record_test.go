@@ -71,7 +71,7 @@ func TestScanFindsTheNewest(t *testing.T) {
 	}
 	// A record that was copied to where it does not belong counts for nothing.
 	Record{Seq: 1000, Slot: a.Slot(1000)}.Encode(region[a.Offset(a.Slot(50)):][:Size])
-	bySlot, newest, err := a.Scan(bytes.NewReader(region), make([]byte, Size))
+	bySlot, newest, err := a.Scan(bytes.NewReader(region), func() []byte { return make([]byte, Size) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ type writer struct {
 }
 
 func (w *writer) run(ctx context.Context) error {
-	found, newest, err := w.area.Scan(w.region, w.block)
+	found, newest, err := w.area.Scan(w.region, alignedBlock)
 	if err != nil {
 		return err
 	}
