@@ -104,6 +104,9 @@ type NIC struct {
 	Alone bool `json:"alone,omitempty"`
 }
 
+// AloneCapability is "yes" where cards can be Alone.
+const AloneCapability = "network.alone"
+
 // Captured is the name of the file, in the format of pcap, with what passed through a
 // card that is Alone.
 func Captured(nic string) string { return nic + ".pcap" }

@@ -147,7 +147,7 @@ func socketPair() (here net.Conn, there *os.File, err error) {
 func (p *platform) ask(ctx context.Context, c *qmp.Client) error {
 	p.version = c.Version()
 	p.found["qemu"], p.found["machine"] = p.version.String(), machineType
-	for _, ask := range []func(context.Context, *qmp.Client) error{p.askMigration, p.askReads, p.askTLS, p.askCPU, p.askModels} {
+	for _, ask := range []func(context.Context, *qmp.Client) error{p.askMigration, p.askReads, p.askTLS, p.askAlone, p.askCPU, p.askModels} {
 		if err := ask(ctx, c); err != nil {
 			return err
 		}
@@ -198,6 +198,16 @@ func (p *platform) askTLS(ctx context.Context, c *qmp.Client) error {
 		}
 	}
 	return nil
+}
+
+// askAlone finds out whether a card can have a network of its own.
+func (p *platform) askAlone(ctx context.Context, c *qmp.Client) error {
+	err := c.Execute(ctx, "netdev_add", object{"type": "user", "id": "probe", "restrict": true}, nil)
+	p.found[hypervisor.AloneCapability] = "yes"
+	if qmp.Refused(err) {
+		p.found[hypervisor.AloneCapability], err = "no: "+err.Error(), nil
+	}
+	return err
 }
 
 // daemonVersion tells whether disks can be served.

@@ -83,6 +83,9 @@ func (c *Checker) probe(ctx context.Context, f droveway.Firmware) (hypervisor.Ca
 	if err != nil {
 		return nil, droveway.Errorf(droveway.KindOf(err), "boot check: %w", err)
 	}
+	if have[hypervisor.AloneCapability] != "yes" {
+		return nil, droveway.Missing(hypervisor.AloneCapability, "a boot check needs a QEMU with user networking, which this one has not: %s", have[hypervisor.AloneCapability])
+	}
 	return have, hypervisor.Lacks(have, f)
 }
 

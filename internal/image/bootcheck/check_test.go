@@ -29,6 +29,7 @@ type scripted struct {
 	state   hypervisor.State
 	capture []byte
 	missing error
+	alone   string // whether cards can have a network of their own; empty: yes
 
 	spec  hypervisor.Spec
 	swept int
@@ -37,7 +38,10 @@ type scripted struct {
 func (*scripted) Name() string { return "scripted" }
 
 func (s *scripted) Probe(context.Context) (hypervisor.Capabilities, error) {
-	return hypervisor.Capabilities{"accelerator": "kvm"}, s.missing
+	if s.alone == "" {
+		s.alone = "yes"
+	}
+	return hypervisor.Capabilities{"accelerator": "kvm", hypervisor.AloneCapability: s.alone}, s.missing
 }
 
 func (s *scripted) Attach(context.Context, hypervisor.Handle) (hypervisor.Instance, error) {
@@ -164,7 +168,11 @@ func TestCannotTell(t *testing.T) {
 	if err := c.Ready(t.Context(), droveway.BIOS); !droveway.Is(err, droveway.Unsupported) || !strings.Contains(err.Error(), "qemu-system-x86") {
 		t.Errorf("without QEMU: %v", err)
 	}
-	s.missing = nil
+	s.missing, s.alone = nil, "no: no such backend"
+	if err := c.Ready(t.Context(), droveway.BIOS); !droveway.Is(err, droveway.Unsupported) || !strings.Contains(err.Error(), "no such backend") {
+		t.Errorf("without a network for it: %v", err)
+	}
+	s.alone = "yes"
 	if err := c.Ready(t.Context(), droveway.UEFI); !droveway.Is(err, droveway.Unsupported) {
 		t.Errorf("without firmware: %v", err)
 	}

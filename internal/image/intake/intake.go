@@ -64,6 +64,7 @@ type Publisher interface {
 // Intake brings images in.
 type Intake struct {
 	cfg   Config
+	guest chan struct{} // holds a token while a guest runs here, for a repair or a check: one at a time
 	stage *stage.Dir
 }
 
@@ -76,7 +77,7 @@ func New(cfg Config) (*Intake, error) {
 		cfg.Patience = patience
 	}
 	dir, err := cfg.Library.Stage()
-	return &Intake{cfg, dir}, err
+	return &Intake{cfg: cfg, stage: dir, guest: make(chan struct{}, 1)}, err
 }
 
 // Request says what is to be imported.

@@ -210,7 +210,23 @@ func (w work) repair(ctx context.Context, r *run) error {
 	return nil
 }
 
+// oneGuest waits until no other import has a guest on this server: several would take
+// its memory, and each other's time.
+func (i *Intake) oneGuest(ctx context.Context) (release func(), err error) {
+	select {
+	case i.guest <- struct{}{}:
+		return func() { <-i.guest }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 func (w work) repairOne(ctx context.Context, r *run, name string) error {
+	release, err := w.oneGuest(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := w.clearWork(name); err != nil {
 		return err
 	}
@@ -310,6 +326,11 @@ func (w work) verify(ctx context.Context, r *run) error {
 }
 
 func (w work) boot(ctx context.Context, name string, f *found) (droveway.BootCheck, error) {
+	release, err := w.oneGuest(ctx)
+	if err != nil {
+		return droveway.BootCheck{}, err
+	}
+	defer release()
 	img, err := w.cfg.Library.Get(name)
 	if err != nil {
 		return droveway.BootCheck{}, err
