@@ -170,6 +170,34 @@ func TestStaleness(t *testing.T) {
 	})
 }
 
+// What is planned from a snapshot is not of what comes later.
+func TestSnapshot(t *testing.T) {
+	g := New(Config{Site: func(string) string { return "home" }})
+	start := time.Now()
+	g.Apply(finding("a/curl", "b/nginx", discover.ISN, start))
+	watch(g, start, "a", "b", "idle")
+	if err := g.SetGroup("web", []string{"b"}); err != nil {
+		t.Fatal(err)
+	}
+	s := g.Snapshot()
+	want, apps := s.List(Filter{}), s.Applications()
+	if d := cmp.Diff(g.Applications(), apps); d != "" || len(apps) != 3 || len(want) != 1 {
+		t.Errorf("%d edges, applications (-graph +snapshot):\n%s", len(want), d)
+	}
+	g.Apply(finding("a/curl", "b/nginx", discover.Pattern, start.Add(time.Minute)))
+	g.Apply(finding("c/curl", "b/nginx", discover.ISN, start))
+	watch(g, start, "d")
+	if err := g.SetGroup("web", nil); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, s.List(Filter{}), bytip); d != "" {
+		t.Errorf("edges (-before +after):\n%s", d)
+	}
+	if d := cmp.Diff(apps, s.Applications()); d != "" {
+		t.Errorf("applications (-before +after):\n%s", d)
+	}
+}
+
 func TestWithdrawnEdgesVanish(t *testing.T) {
 	g := New(Config{})
 	f := finding("a/curl", "203.0.113.1", discover.OneSided, noon)

@@ -75,10 +75,13 @@ func (s *Service) Explain(a, b string) (graph.Explanation, error) {
 }
 
 // Applications gives the groups of hosts that belong together.
-func (s *Service) Applications() []graph.Application {
+func (s *Service) Applications() []graph.Application { return s.snapshot().Applications() }
+
+// snapshot is the graph as it is now, for what would hold reports up.
+func (s *Service) snapshot() *graph.Graph {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.graph.Applications()
+	return s.graph.Snapshot()
 }
 
 // SetGroup makes a group of hosts an application; without hosts there is none of

@@ -33,17 +33,28 @@ func (s *Service) Waves(ctx context.Context, l WaveLimits) ([]graph.Wave, error)
 			l.Bytes = max(fits, 1)
 		}
 	}
+	sizes, err := s.sizes(l.Bytes > 0)
+	if err != nil {
+		return nil, err
+	}
+	g := s.snapshot()
+	return g.Waves(g.Applications(), graph.Limits{Hosts: l.Hosts, Size: l.Bytes, Sizes: sizes, Rate: l.Rate})
+}
+
+// sizes are what the disks of hosts hold; if all have to be known, Conflict says
+// whose is not.
+func (s *Service) sizes(all bool) (map[string]int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := graph.Limits{Hosts: l.Hosts, Size: l.Bytes, Sizes: map[string]int64{}, Rate: l.Rate}
+	sizes := map[string]int64{}
 	for host := range s.sites {
 		if c, ok := s.joiner.Coverage(host); ok && c.DiskBytes > 0 {
-			g.Sizes[host] = c.DiskBytes
-		} else if l.Bytes > 0 {
+			sizes[host] = c.DiskBytes
+		} else if all {
 			return nil, droveway.Errorf(droveway.Conflict, "host %s has not said how much its disks hold: wait for its probe, or plan without a limit of bytes or time", host)
 		}
 	}
-	return s.graph.Waves(s.graph.Applications(), g)
+	return sizes, nil
 }
 
 // moveKind is the kind of the jobs that copy disks and measure how fast.

@@ -148,8 +148,12 @@ func (e *Emitter) obey(ctx context.Context, cancel context.CancelFunc, pattern s
 func (e *Emitter) pattern(ctx context.Context, a discover.Assignment) {
 	log := e.config.Log.With("pattern", a.Pattern, "destination", a.Destination.String(), "pid", a.PID)
 	var last time.Time
+	var late time.Duration
 	for i, delay := range a.Delays {
-		at := a.Start.Add(delay)
+		// Who is late does not catch up: the seconds in which it would are those of
+		// others at the same endpoint.
+		late = max(late, time.Since(a.Start.Add(delay)))
+		at := a.Start.Add(delay + late)
 		if soonest := last.Add(minGap); at.Before(soonest) {
 			at = soonest // the one before took its time
 		}

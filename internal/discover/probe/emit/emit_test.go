@@ -145,6 +145,30 @@ func TestPattern(t *testing.T) {
 	}
 }
 
+// A probe that is late, as its machine stood still, opens no more a second than it
+// was told to.
+func TestLateDoesNotCatchUp(t *testing.T) {
+	t.Parallel()
+	to, all := listen(t, "")
+	b := run(t)
+	a := assignment(to, 0, 500*time.Millisecond, time.Second)
+	a.Start = a.Start.Add(-2 * time.Second)
+	if err := b.Assign(a); err != nil {
+		t.Fatal(err)
+	}
+	var opened []time.Time
+	for range a.Delays {
+		<-all
+		<-all
+		opened = append(opened, (<-b.emitted).Opened)
+	}
+	for i := range len(opened) - 1 {
+		if gap := opened[i+1].Sub(opened[i]); gap < 490*time.Millisecond {
+			t.Errorf("%s between connections that were to be 500 ms apart", gap)
+		}
+	}
+}
+
 func TestStopsWhenRefused(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
