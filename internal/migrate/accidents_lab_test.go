@@ -188,6 +188,7 @@ func (c *cell) lose() {
 	c.Helper()
 	check(c.T, stage.Lab.KillHost(c.to))
 	c.Cleanup(func() { c.rejoin(c.to) })
+	c.late = c.passed()
 	if !eventually(func() bool { return stage.API.RemoveHost(c.Context(), c.to, true) == nil }) {
 		c.Fatalf("host %s is not taken out of the fleet as lost: %v", c.to, stage.API.RemoveHost(c.Context(), c.to, true))
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +162,15 @@ type cell struct {
 	from, to string
 	begun    time.Time
 	before   summary
+	late     bool // the accident came when the guest had begun to leave already
+}
+
+// passed reports whether the job has come to where the guest leaves.
+func (c *cell) passed() bool {
+	c.Helper()
+	now, err := stage.API.Job(c.Context(), c.job.Name)
+	check(c.T, err)
+	return slices.Contains(now.Done, "memory") || now.Step == "switchover"
 }
 
 // waits waits until the job says why it waits, with a word in it, or has ended:
@@ -228,7 +238,7 @@ func (c *cell) mostBoots(a accident, o outcome) int {
 		most = c.row.job.boots()
 	}
 	torn := c.row.job == instant && a.cause == linkCut // the memory that followed may be lost
-	if a.cause == sourceDies || !c.row.before && (a.cause == targetDies || a.cause == targetGone) || torn {
+	if a.cause == sourceDies || (!c.row.before || c.late) && (a.cause == targetDies || a.cause == targetGone) || torn {
 		most++
 	}
 	return most

@@ -3,6 +3,8 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/droveway/droveway"
@@ -53,13 +55,38 @@ func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 			return err
 		}
 	}
+	answers, stop := m.watchTarget(ctx, s)
+	defer stop()
 	p, err := m.held(ctx, r, s.From, s.source())
 	if err == nil && p.Error != "" {
 		return job.Permanent(droveway.Errorf(droveway.Unavailable, "the memory of machine %s did not reach host %s: %s", s.Source.Machine, s.To, p.Error))
 	}
 	s.note(p)
-	s.waiting = err == nil
+	s.waiting = err == nil && answers()
 	return err
+}
+
+// watchEvery is how often the target is asked whether it is there while it takes memory.
+const watchEvery = 200 * time.Millisecond
+
+// watchTarget asks the target, while memory goes there, whether it answers: a guest is
+// handed over without another word only to a host that has just done so.
+func (m *Moves) watchTarget(ctx context.Context, s *state) (answers func() bool, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	to, name := s.To, s.Target.Machine
+	var there atomic.Bool
+	var all sync.WaitGroup
+	all.Go(func() {
+		for ctx.Err() == nil {
+			_, err := m.cfg.Hosts.Show(ctx, to, name)
+			there.Store(err == nil)
+			select {
+			case <-ctx.Done():
+			case <-time.After(watchEvery):
+			}
+		}
+	})
+	return there.Load, func() { cancel(); all.Wait() }
 }
 
 // preempts reports whether both hosts can send what a guest waits for past the

@@ -57,10 +57,11 @@ type Moves struct {
 	cfg     Config
 	placing sync.Mutex    // held from the choice of a host until the room there is reserved
 	giveUp  time.Duration // giveUpAfter; tests have less of it
+	silent  time.Duration // silentMax; likewise
 }
 
 // New makes it.
-func New(cfg Config) *Moves { return &Moves{cfg: cfg, giveUp: giveUpAfter} }
+func New(cfg Config) *Moves { return &Moves{cfg: cfg, giveUp: giveUpAfter, silent: silentMax} }
 
 // Request is a move that somebody wants.
 type Request struct {
@@ -213,8 +214,8 @@ type state struct {
 
 	Reads hypervisor.Reads `json:"reads,omitempty"`
 
-	// waiting: this process has just seen the guest held for the handover. It
-	// stands meanwhile, so nobody is asked what is known.
+	// waiting: this process has just seen the guest held for the handover, and heard
+	// from the target. It stands meanwhile, so nobody is asked what is known.
 	waiting bool
 
 	// vars are the firmware's variables that a guest which boots is to find.

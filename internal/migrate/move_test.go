@@ -315,3 +315,34 @@ func TestDriverFails(t *testing.T) {
 		})
 	}
 }
+
+// A guest is not handed over to a host that does not answer, nor held up for it for
+// long: it goes on where it is. SYSTEMS 6.7
+func TestTargetSilentBeforeTheHandover(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startBus(t))
+	w.moves.silent = 300 * time.Millisecond
+	steps := w.moves.steps(w.request())
+	back := make(chan hypervisor.State, 1)
+	before(steps, "memory", func() {
+		w.hosts[1].stop()
+		w.hosts[1].stop = func() {}
+		time.AfterFunc(3*time.Second, func() {
+			s, _ := w.hosts[0].driver.Guest(name).State(context.WithoutCancel(t.Context()))
+			back <- s
+			w.hosts[1].start()
+		})
+	})
+	first := w.guest(0)
+	rec := w.move(steps)
+	if rec.Job.State != droveway.JobFailed || !strings.Contains(rec.Job.Error, "the guest stays on host "+w.hosts[0].name) {
+		t.Errorf("the move %s: %s", rec.Job.State, rec.Job.Error)
+	}
+	if s := <-back; s != hypervisor.Running {
+		t.Errorf("while the target was silent the guest was %s", s)
+	}
+	w.mustLive(0, 1)
+	if w.guest(0) != first {
+		t.Error("the guest was started anew")
+	}
+}

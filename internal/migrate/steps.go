@@ -213,20 +213,37 @@ func (m *Moves) handover(ctx context.Context, r *run) (host.Exported, error) {
 	return m.notHandedOver(ctx, r, err)
 }
 
+// silentMax is how long a guest that has not left is held up for a target that does not
+// answer.
+const silentMax = 5 * time.Second
+
 // targetSilent is what a target means that does not answer before the handover
-// is known to be done. If it is lost and the guest has not left, the guest stays.
+// is known to be done. A guest that has not left stays, if the target is lost or does
+// not answer for long: it has stood for long enough. One that has left waits.
 func (m *Moves) targetSilent(ctx context.Context, r *run, cause error) error {
-	if !droveway.Is(cause, droveway.Unavailable) || !m.lost(ctx, r.State.To) {
+	s := r.State
+	if !droveway.Is(cause, droveway.Unavailable) {
 		return cause
 	}
-	o, err := m.cfg.Hosts.Show(ctx, r.State.From, r.State.Source.Machine)
-	if err != nil {
+	lost := m.lost(ctx, s.To)
+	if since := s.Waits.Since; !lost && (since == 0 || time.Since(time.UnixMilli(since)) < m.silent) {
+		return cause
+	}
+	o, err := m.cfg.Hosts.Show(ctx, s.From, s.Source.Machine)
+	switch {
+	case err != nil:
 		return err
+	case o.Role == host.RoleSecondary || o.Instance == hypervisor.Sent:
+		if lost {
+			return m.comeBack(ctx, r, "the target was taken out of the fleet as lost at the switchover")
+		}
+		return cause
+	case lost:
+		return job.Permanent(droveway.Errorf(droveway.Conflict, "host %s was taken out of the fleet as lost: the guest stays on host %s", s.To, s.From))
+	case gone(o): // the target may have its memory
+		return cause
 	}
-	if o.Role == host.RoleSecondary || o.Instance == hypervisor.Sent {
-		return m.comeBack(ctx, r, "the target was taken out of the fleet as lost at the switchover")
-	}
-	return job.Permanent(droveway.Errorf(droveway.Conflict, "host %s was taken out of the fleet as lost: the guest stays on host %s", r.State.To, r.State.From))
+	return job.Permanent(droveway.Errorf(droveway.Unavailable, "the guest stays on host %s: %w", s.From, cause))
 }
 
 // notHandedOver finds out what became of a guest whose handover failed.
