@@ -85,7 +85,7 @@ func (c *Cached) ReadAt(p []byte, off int64) (int, error) {
 	if done {
 		return 0, io.EOF
 	}
-	if len(q) >= 2*pageSize {
+	if len(q) >= pageSize {
 		if err := Full(c.r, q, off); err != nil {
 			return 0, err
 		}
