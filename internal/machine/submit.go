@@ -136,7 +136,7 @@ func silent(machine string, h *droveway.Host) error {
 // submit submits a job unless the request was made before. Only a new request is
 // checked: the first one may have changed what the check looks at.
 func (c *Controller) submit(ctx context.Context, kind, machine, requestID string, check func() error, args func() any) (droveway.Job, error) {
-	if j, ok, err := c.cfg.Jobs.Find(ctx, kind, requestID); err != nil || ok {
+	if j, ok, err := c.cfg.Jobs.Find(ctx, kind, subject(machine), requestID); err != nil || ok {
 		return j, err
 	}
 	if err := check(); err != nil {

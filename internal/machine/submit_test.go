@@ -154,6 +154,11 @@ func TestRequestRepeated(t *testing.T) {
 	if again.Name != first.Name {
 		t.Errorf("jobs %s and %s", first.Name, again.Name)
 	}
+	other := web(true)
+	other.Name = "other"
+	if _, err := c.Create(t.Context(), other, "request-1"); !droveway.Is(err, droveway.Conflict) {
+		t.Errorf("the request of another machine: %v", err)
+	}
 	if _, err := c.Create(t.Context(), web(true), "request-2"); !droveway.Is(err, droveway.Exists) {
 		t.Errorf("another request: %v", err)
 	}

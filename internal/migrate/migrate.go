@@ -177,7 +177,7 @@ func (m *Moves) target(ctx context.Context, mc *droveway.Machine, to string, liv
 // Start submits a move. The same request identifier gives the same job.
 func (m *Moves) Start(ctx context.Context, r Request, requestID string) (droveway.Job, error) {
 	opts := job.SubmitOptions{RequestID: requestID}
-	if j, ok, err := m.cfg.Jobs.Find(ctx, Kind, requestID); err != nil || ok {
+	if j, ok, err := m.cfg.Jobs.Find(ctx, Kind, "machine/"+r.Machine, requestID); err != nil || ok {
 		return j, err
 	}
 	if _, err := m.Plan(ctx, r); err != nil {

@@ -172,6 +172,25 @@ func TestSameRestartTwice(t *testing.T) {
 	w.mustConfirm(Reboot, 0, 1)
 }
 
+// A request of another machine is another request, and says so, instead of answering
+// with a job that is none of its own.
+func TestRequestOfAnotherMachine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startBus(t))
+	w.manage()
+	other := w.another("web-2")
+	j, err := w.moves.Start(t.Context(), w.request(), "mine")
+	must(t, err)
+	_, err = w.moves.Start(t.Context(), Request{Machine: other, To: w.hosts[1].name}, "mine")
+	refused(t, err, droveway.Conflict, "was used for another job, "+j.Name+" of machine/web")
+	w.ends(j, droveway.JobSucceeded)
+	j, err = w.moves.Restart(t.Context(), RestartRequest{Machine: name, To: w.hosts[0].name, Within: time.Second}, "mine")
+	must(t, err)
+	_, err = w.moves.Restart(t.Context(), RestartRequest{Machine: other}, "mine")
+	refused(t, err, droveway.Conflict, "was used for another job")
+	w.eventually("the restart has ended", func() bool { return w.job(j).State.Ended() })
+}
+
 // SYSTEMS 12.9: of five restarts that race for the room of one, one gets it; the
 // others restart in place, and none is lost.
 func TestRestartsRace(t *testing.T) {

@@ -111,7 +111,7 @@ func (m *Moves) second(ctx context.Context, mc *droveway.Machine, r RestartReque
 
 // Restart submits a restart. The same request identifier gives the same job.
 func (m *Moves) Restart(ctx context.Context, r RestartRequest, requestID string) (droveway.Job, error) {
-	if j, ok, err := m.cfg.Jobs.Find(ctx, RestartKind, requestID); err != nil || ok {
+	if j, ok, err := m.cfg.Jobs.Find(ctx, RestartKind, "machine/"+r.Machine, requestID); err != nil || ok {
 		return j, err
 	}
 	if err := r.complete(); err != nil {

@@ -42,7 +42,7 @@ func (m *Manager) Submit(ctx context.Context, kind, subject string, args any, op
 		return droveway.Job{}, err
 	}
 	if old.Subject != subject || !bytes.Equal(old.Args, rec.Job.Args) {
-		return droveway.Job{}, droveway.Errorf(droveway.Conflict, "request id %q was used for another job, %s: use a new one", opts.RequestID, old.Name)
+		return droveway.Job{}, used(opts.RequestID, old)
 	}
 	return old, nil
 }
@@ -79,15 +79,22 @@ func jobName(kind, request string) string {
 	return kind + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:10]))
 }
 
+func used(requestID string, by droveway.Job) error {
+	return droveway.Errorf(droveway.Conflict, "request id %q was used for another job, %s of %s: use a new one", requestID, by.Name, by.Subject)
+}
+
 // Find looks for the job that an earlier Submit made for a request. An empty
-// identifier finds none.
-func (m *Manager) Find(ctx context.Context, kind, requestID string) (droveway.Job, bool, error) {
+// identifier finds none. One that was used for another subject is Conflict.
+func (m *Manager) Find(ctx context.Context, kind, subject, requestID string) (droveway.Job, bool, error) {
 	if requestID == "" {
 		return droveway.Job{}, false, nil
 	}
 	j, err := m.Get(ctx, jobName(kind, requestID))
-	if droveway.Is(err, droveway.NotFound) {
+	switch {
+	case droveway.Is(err, droveway.NotFound):
 		return j, false, nil
+	case err == nil && j.Subject != subject:
+		return droveway.Job{}, false, used(requestID, j)
 	}
 	return j, err == nil, err
 }

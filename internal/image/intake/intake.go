@@ -266,7 +266,7 @@ func (i *Intake) checkRoom(bytes int64) error {
 // Start starts the job that imports. What is wrong with the source is said at once
 // where it can be, as by Plan. The same request identifier gives the same job.
 func (i *Intake) Start(ctx context.Context, r Request, requestID string) (droveway.Job, error) {
-	if j, ok, err := i.cfg.Jobs.Find(ctx, Kind, requestID); err != nil || ok {
+	if j, ok, err := i.cfg.Jobs.Find(ctx, Kind, "image/"+r.Name, requestID); err != nil || ok {
 		return j, err
 	}
 	i.sweepAlong(ctx)
