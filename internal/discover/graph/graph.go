@@ -202,7 +202,7 @@ func (g *Graph) keepRemoved(e Edge) {
 	g.removed = append(g.removed, e)
 }
 
-// Changes gives what is to be stored since the last call.
+// Changes gives what is to be stored since the last call, in any order.
 func (g *Graph) Changes() []Change {
 	all := make([]Change, 0, len(g.changed))
 	for e := range g.changed {
@@ -215,7 +215,6 @@ func (g *Graph) Changes() []Change {
 		}
 	}
 	clear(g.changed)
-	slices.SortFunc(all, func(a, b Change) int { return cmp.Compare(a.Edge.ID, b.Edge.ID) })
 	return all
 }
 

@@ -3,7 +3,6 @@
 package probe
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -51,23 +49,12 @@ func newServers(t *testing.T, n *probetest.Network, from int) *servers {
 // run starts a server, and waits until something answers.
 func (s *servers) run(at string, args ...string) {
 	s.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	c := s.n.Command(ctx, "rb", args...)
 	log, err := os.Create(s.log(at))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c.Stdout, c.Stderr = log, log
-	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) } // their children end too
-	c.WaitDelay = 10 * time.Second
-	if err := c.Start(); err != nil {
-		s.t.Fatalf("%s: %v: run scripts/setup", args, err)
-	}
-	s.t.Cleanup(func() {
-		cancel()
-		_ = c.Wait() // of a signal
-		log.Close()
-	})
+	s.t.Cleanup(func() { log.Close() })
+	s.n.Program("rb", log, args...)
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		c, err := s.dial(at)
 		if err == nil {

@@ -4,13 +4,11 @@ package service_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -90,22 +88,13 @@ func withoutTimes(text string) string {
 // program runs a server in a namespace.
 func (s *scene) program(namespace string, args ...string) {
 	s.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	c := s.Command(ctx, namespace, args...)
 	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, &out
-	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) } // their children end too
-	c.WaitDelay = 10 * time.Second
-	if err := c.Start(); err != nil {
-		s.t.Fatalf("%s: %v: run scripts/setup", args, err)
-	}
 	s.t.Cleanup(func() {
-		cancel()
-		_ = c.Wait() // of a signal
 		if s.t.Failed() {
 			s.t.Logf("output of %s:\n%s", args[0], out.String())
 		}
 	})
+	s.Program(namespace, &out, args...)
 }
 
 func (s *scene) nginx(namespace string) {

@@ -6,10 +6,13 @@ package probetest
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // The addresses of the network.
@@ -203,6 +206,25 @@ func (n *Network) Run(name, stdin string, args ...string) string {
 		n.t.Fatalf("%s: %v: %v\n%s", name, args, err, out)
 	}
 	return string(out)
+}
+
+// Program runs a server that is not ours in a namespace until the test ends; what it
+// says goes to out.
+func (n *Network) Program(name string, out io.Writer, args ...string) {
+	n.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	c := n.Command(ctx, name, args...)
+	c.Stdout, c.Stderr = out, out
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) } // their children end too
+	c.WaitDelay = 10 * time.Second
+	if err := c.Start(); err != nil {
+		cancel()
+		n.t.Fatalf("%s: %v: run scripts/setup", args, err)
+	}
+	n.t.Cleanup(func() {
+		cancel()
+		_ = c.Wait() // of a signal
+	})
 }
 
 // Command prepares a program to run in a namespace.
