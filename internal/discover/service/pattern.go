@@ -122,7 +122,11 @@ func (s *Service) send(ctx context.Context, o allot.Order) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.allotter.Declined(o.Assignment.Pattern, err.Error(), time.Now())
-	s.passive[target{o.Host, o.Assignment.Destination}] = time.Now().Add(askAgain)
+	wait := askAgain
+	if droveway.Is(err, droveway.Conflict) {
+		wait = settle // another pattern goes there, of a server before this one
+	}
+	s.passive[target{o.Host, o.Assignment.Destination}] = time.Now().Add(wait)
 }
 
 // cancel has a probe stop a pattern. If the order does not arrive, the pattern
