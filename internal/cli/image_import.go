@@ -280,6 +280,9 @@ func (a *app) foreseen(i droveway.PlannedImage) error {
 }
 
 func becomes(i droveway.PlannedImage) string {
+	if i.Repair {
+		return string(droveway.QCOW2) + ", repaired"
+	}
 	if i.Member == "" && string(i.Format) == strings.Fields(i.From + " ?")[0] {
 		return string(i.Format) + ", as it is"
 	}

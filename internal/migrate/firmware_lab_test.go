@@ -25,7 +25,7 @@ func variables(t *testing.T, host, machine string) []byte {
 // TestMoveWithUEFI moves a guest that has booted by UEFI, and then boots it on the
 // first host again: its firmware's variables are with it each time, and nowhere else.
 func TestMoveWithUEFI(t *testing.T) {
-	g := guest(t, scene.GuestConfig{Name: "uefi", Firmware: droveway.UEFI})
+	g := guest(t, scene.GuestConfig{Name: "uefi", MemoryMiB: 256, Firmware: droveway.UEFI}) // GRUB needs that much
 	first := hostOf(t, g)
 	second := other(first)
 	before := variables(t, first, g.Name)

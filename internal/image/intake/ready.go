@@ -200,7 +200,7 @@ func (w work) repair(ctx context.Context, r *run) error {
 		}
 		if droveway.Is(err, droveway.Unsupported) && w.Repair != droveway.RepairForce {
 			f.Repair, f.Check = false, w.Check == droveway.CheckBoot
-			r.State.note(fmt.Sprintf("image %s needs a repair: %v", name, err))
+			r.State.note(fmt.Sprintf("it needs a repair, and was imported as it is: %v", err))
 			err = nil
 		}
 		if err != nil {
@@ -243,7 +243,7 @@ func (w work) repairOne(ctx context.Context, r *run, name string) error {
 	w.fitCards(r, name, res)
 	done, err := w.cfg.Repairer.Repair(ctx, appliance.Request{Image: image, Overlay: overlay, Plan: res.Plan, Report: res.Report, MACs: w.MACs})
 	if err != nil {
-		return droveway.Errorf(droveway.KindOf(err), "repair image %s: %w", name, err)
+		return droveway.Errorf(droveway.KindOf(err), "image %s: %w", name, err)
 	}
 	r.State.Log = done.Log
 	if err := volume.Flatten(ctx, overlay, flat, res.Report.Image.Size); err != nil {

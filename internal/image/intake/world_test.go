@@ -25,10 +25,14 @@ import (
 	"github.com/droveway/droveway/internal/engine/store"
 	"github.com/droveway/droveway/internal/fleet"
 	"github.com/droveway/droveway/internal/image"
+	"github.com/droveway/droveway/internal/image/appliance/inside"
 	"github.com/droveway/droveway/internal/image/source"
 )
 
 func TestMain(m *testing.M) {
+	if inside.Called() { // the first process of an appliance
+		inside.Main()
+	}
 	if os.Getenv(helperEnv) != "" {
 		helpFetch()
 		return
