@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -45,7 +46,7 @@ func (i *Instance) drives(ctx context.Context) ([]string, error) {
 // the other side dies, once the guest runs.
 func (i *Instance) TakeOver(ctx context.Context, origins []hypervisor.Origin) error {
 	return i.exclusive(ctx, "take over", func() error {
-		s, err := i.must(ctx, hypervisor.Received, hypervisor.Running, hypervisor.Paused, hypervisor.Stuck, hypervisor.Crashed)
+		s, err := i.arrived(ctx)
 		if err != nil {
 			return err
 		}
@@ -65,6 +66,29 @@ func (i *Instance) TakeOver(ctx context.Context, origins []hypervisor.Origin) er
 		}
 		return i.copies(ctx, origins)
 	})
+}
+
+// arriveWithin is how long memory that the source has handed over may take to be taken
+// in. Where the rest follows, the source is done as soon as it has sent what the guest
+// needs to run, and that may still be under way.
+const arriveWithin = 10 * time.Second
+
+// arrived waits for what the guest needs to run.
+func (i *Instance) arrived(ctx context.Context) (hypervisor.State, error) {
+	s, err := i.must(ctx, hypervisor.Incoming, hypervisor.Received, hypervisor.Running, hypervisor.Paused, hypervisor.Stuck, hypervisor.Crashed)
+	if err != nil || s != hypervisor.Incoming {
+		return s, err
+	}
+	within, cancel := context.WithTimeout(ctx, arriveWithin)
+	defer cancel()
+	err = i.until(within, func() (bool, error) {
+		s, err = i.state(within)
+		return s != hypervisor.Incoming, err
+	})
+	if err != nil {
+		return s, droveway.Errorf(droveway.KindOf(err), "its memory has not arrived: %w", err)
+	}
+	return i.must(ctx, hypervisor.Received, hypervisor.Running, hypervisor.Paused, hypervisor.Stuck, hypervisor.Crashed)
 }
 
 // setOff lets the guest run here for the first time.

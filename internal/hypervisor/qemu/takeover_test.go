@@ -1,8 +1,10 @@
 package qemu
 
 import (
+	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -33,6 +35,31 @@ func TestOrderOfATakeOver(t *testing.T) {
 				t.Errorf("%q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// The source of a guest whose memory follows is done before the target has taken in what
+// was sent: that is waited for. It was taken for a dead instance once.
+func TestTakeOverWhileMemoryArrives(t *testing.T) {
+	t.Parallel()
+	answers := map[string]string{
+		"query-status": `{"status":"inmigrate"}`, "query-migrate": `{"status":"postcopy-active"}`, "query-block-jobs": `[]`,
+		"query-named-block-nodes": `[{"node-name":"d0-blank"}]`, "qom-get": `"d0-blank"`,
+		"blockdev-add": `{}`, "blockdev-del": `{}`, "qom-set": `{}`, "cont": `{}`, "blockdev-mirror": `{}`,
+	}
+	origins := []hypervisor.Origin{{Disk: "root", Address: "192.0.2.1:10809", Export: "root"}}
+	spec := hypervisor.Spec{Incoming: true, Disks: []hypervisor.Disk{{Name: "root", Path: "/root", Format: droveway.Raw, Size: 1 << 20}}}
+	i, f := fakeInstance(t, spec, answers)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := i.TakeOver(ctx, origins); !droveway.Is(err, droveway.Unavailable) || f.count("cont") > 0 {
+		t.Errorf("memory that does not arrive: %v, told %d times to go on", err, f.count("cont"))
+	}
+	f.mu.Lock()
+	f.then = map[string]map[string]string{"query-migrate": {"query-status": `{"status":"paused"}`}, "qom-set": {"qom-get": `"d0-origin"`}}
+	f.mu.Unlock()
+	if err := i.TakeOver(t.Context(), origins); err != nil || f.count("cont") != 1 {
+		t.Errorf("memory that arrives late: %v, told %d times to go on", err, f.count("cont"))
 	}
 }
 
