@@ -135,6 +135,9 @@ func (m *matrix) cell(t *testing.T, g *scene.Guest, r row, a accident) {
 	c := &cell{T: t, g: g, row: r, begun: time.Now(), before: g.Observer.Summary()}
 	c.from = hostOf(t, g)
 	c.to = other(c.from)
+	if !eventually(func() bool { return ready(t, c.from) && ready(t, c.to) }) {
+		t.Fatalf("after the last accident hosts %s and %s are not both ready", c.from, c.to)
+	}
 	o := outcome{Job: string(r.job), Step: r.step, Accident: a.name}
 	defer func() {
 		o.OK = !t.Failed()
@@ -163,6 +166,11 @@ type cell struct {
 	begun    time.Time
 	before   summary
 	late     bool // the accident came when the guest had begun to leave already
+}
+
+func ready(t *testing.T, host string) bool {
+	h, err := stage.API.Host(t.Context(), host)
+	return err == nil && h.Status.State == droveway.HostReady
 }
 
 // passed reports whether the job has come to where the guest leaves.
