@@ -29,6 +29,12 @@ const (
 	maxNICs  = slotSeed - slotNIC
 )
 
+// CardAddress is the place of a guest's network card on its PCI bus, as its kernel
+// names it. The first card is 0; there is no place for more than a few.
+func CardAddress(n int) (string, bool) {
+	return fmt.Sprintf("0000:00:%02x.0", slotNIC+n), n >= 0 && n < maxNICs
+}
+
 func valid(spec hypervisor.Spec) error {
 	switch {
 	case spec.CPUs < 1:

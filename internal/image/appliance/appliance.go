@@ -37,7 +37,7 @@ type Request struct {
 	Overlay string          // path of the qcow2 file to create on top of it
 	Plan    *repair.Plan    // what to do
 	Report  *inspect.Report // what the plan was made from
-	MACs    []string        // of the machine's cards, the first one first
+	MACs    []string        // of the machine's cards as far as they are known, the first one first
 	Full    bool            // run the guest's own programs even where writing files is enough
 
 	// Progress, unless it is nil, is told the step that begins, how many are done,

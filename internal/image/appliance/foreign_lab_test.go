@@ -72,6 +72,7 @@ const shell = "(initramfs) "
 type manner struct {
 	name    string
 	full    bool // with the guest's own programs
+	macs    []string
 	options repair.Options
 	address string // after it
 }
@@ -80,9 +81,9 @@ type manner struct {
 // guest's programs take minutes where the processor is emulated.
 func manners() []manner {
 	all := []manner{
-		{"files", false, repair.Options{}, "192.0.2.10/24"},
-		{"dhcp", false, repair.Options{DHCP: true}, "10.0.2.15/24"},
-		{"programs", true, repair.Options{}, "192.0.2.10/24"},
+		{"files", false, nil, repair.Options{}, "192.0.2.10/24"},
+		{"dhcp", false, []string{mac}, repair.Options{DHCP: true}, "10.0.2.15/24"},
+		{"programs", true, []string{mac}, repair.Options{}, "192.0.2.10/24"},
 	}
 	if os.Getenv("DROVEWAY_REPAIR") != "all" {
 		return all[:1]
@@ -124,7 +125,7 @@ func repaired(t *testing.T, disk string, m manner) string {
 	report, plan := planWith(t, disk, m.options)
 	overlay := filepath.Join(t.TempDir(), "overlay.qcow2")
 	began := time.Now()
-	result, err := testAppliance(t).Repair(t.Context(), Request{Image: disk, Overlay: overlay, Plan: plan, Report: report, MACs: []string{mac}, Full: m.full})
+	result, err := testAppliance(t).Repair(t.Context(), Request{Image: disk, Overlay: overlay, Plan: plan, Report: report, MACs: m.macs, Full: m.full})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,7 +132,7 @@ func TestLayout(t *testing.T) {
 	before := hash(t, disk)
 	report, plan := planFor(t, disk)
 	plan.Steps = append(plan.Steps, repair.Step{Name: "more", Files: []repair.File{
-		{Path: "/var/new/file", Text: "for ${mac1}\n"}, {Path: "/etc/two.link", Text: "for ${mac2}\n"}, {Path: "/var/link", From: "/etc/fstab"},
+		{Path: "/var/new/file", Text: "for ${mac1}\n"}, {Path: "/etc/two", Text: "for ${mac2}\n"}, {Path: "/var/link", From: "/etc/fstab"},
 	}})
 	overlay := filepath.Join(t.TempDir(), "overlay.qcow2")
 	result, err := testAppliance(t).Repair(t.Context(), Request{Image: disk, Overlay: overlay, Plan: plan, Report: report, MACs: []string{"52:54:00:AB:CD:EF"}})
@@ -142,7 +142,7 @@ func TestLayout(t *testing.T) {
 	if hash(t, disk) != before {
 		t.Error("the image was changed")
 	}
-	if !strings.Contains(result.Log, "/etc/two.link is left out") {
+	if !strings.Contains(result.Log, "/etc/two is left out") {
 		t.Errorf("log %q", result.Log)
 	}
 	raw, root := filepath.Join(t.TempDir(), "flat.raw"), filepath.Join(t.TempDir(), "root.xfs")
@@ -161,7 +161,7 @@ func TestLayout(t *testing.T) {
 		expectFile(at, "etc/fstab", fstab)
 		expectFile(at, "etc/passwd", fstab) // what the link led to
 		expectFile(at, "etc/passwd"+repair.Beside, small["etc/passwd"])
-		if _, err := os.Stat(filepath.Join(at, "etc/two.link")); err == nil {
+		if _, err := os.Stat(filepath.Join(at, "etc/two")); err == nil {
 			t.Error("a file for a card that there is not was written")
 		}
 	})

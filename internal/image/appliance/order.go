@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor/qemu"
 	"github.com/droveway/droveway/internal/image/appliance/wire"
 	"github.com/droveway/droveway/internal/image/format"
 	"github.com/droveway/droveway/internal/image/repair"
@@ -53,7 +54,7 @@ func choose(s repair.Step, macs []string, full bool) (step wire.Step, notes []st
 		}
 		text, ok := fillCards(f, macs)
 		if !ok {
-			notes = append(notes, fmt.Sprintf("%s: %s is left out: the machine has %d network cards, and it is for another one", s.Name, f.Path, len(macs)))
+			notes = append(notes, fmt.Sprintf("%s: %s is left out: a machine cannot have so many network cards", s.Name, f.Path))
 			continue
 		}
 		f.Old, f.Text = "", text // what it was is known by its hash
@@ -64,22 +65,22 @@ func choose(s repair.Step, macs []string, full bool) (step wire.Step, notes []st
 
 const virtioWin = "virtio-win:"
 
-var card = regexp.MustCompile(`\$\{mac(\d+)\}`)
+// card is how a file of a plan names a network card by its address: as systemd.link(5)
+// and as rules of udev do.
+var card = regexp.MustCompile(`MACAddress=\$\{mac(\d+)\}|ATTR\{address\}=="\$\{mac(\d+)\}"|\$\{mac(\d+)\}`)
 
-// fillCards puts addresses of network cards into a file. Lines for cards that there
-// are not are left out of rules; any other file is left out as a whole, for it would
-// mean something else.
+// fillCards puts addresses of network cards into a file. Where a card's address is not
+// known, as it is not before there is a machine, its place on the bus says the same:
+// machines have each card in a place of its own. What says it in neither way is left
+// out: of rules the line, of any other file all, for the rest would mean something else.
 func fillCards(f repair.File, macs []string) (text string, ok bool) {
 	var b strings.Builder
 	for line := range strings.Lines(f.Text) {
 		there := true
 		line = card.ReplaceAllStringFunc(line, func(m string) string {
-			n, err := strconv.Atoi(card.FindStringSubmatch(m)[1])
-			if err != nil || n < 1 || n > len(macs) {
-				there = false
-				return m
-			}
-			return strings.ToLower(macs[n-1])
+			named, ok := nameCard(m, macs)
+			there = there && ok
+			return named
 		})
 		switch {
 		case there:
@@ -89,6 +90,26 @@ func fillCards(f repair.File, macs []string) (text string, ok bool) {
 		}
 	}
 	return b.String(), f.Text == "" || b.Len() > 0
+}
+
+// nameCard names one card, by its address or else by its place.
+func nameCard(as string, macs []string) (string, bool) {
+	g := card.FindStringSubmatch(as)
+	n, err := strconv.Atoi(g[1] + g[2] + g[3])
+	if err != nil || n < 1 {
+		return "", false
+	}
+	if n <= len(macs) {
+		return strings.ReplaceAll(as, fmt.Sprintf("${mac%d}", n), strings.ToLower(macs[n-1])), true
+	}
+	place, ok := qemu.CardAddress(n - 1)
+	switch {
+	case g[1] != "":
+		return "Path=*pci-" + place, ok
+	case g[2] != "":
+		return `KERNELS=="` + place + `"`, ok
+	}
+	return "", false
 }
 
 // systemDirectories are where what belongs to the system is mounted. What is

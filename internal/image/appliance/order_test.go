@@ -56,10 +56,13 @@ func TestCards(t *testing.T) {
 		ok               bool
 	}{
 		{"a link", "/a.link", "MACAddress=${mac1}\n", []string{"AA:BB"}, "MACAddress=aa:bb\n", true},
-		{"a link for no card", "/a.link", "[Match]\nMACAddress=${mac2}\n", []string{"aa"}, "", false},
+		{"a link without an address", "/a.link", "[Match]\nMACAddress=${mac2}\n", []string{"aa"}, "[Match]\nPath=*pci-0000:00:15.0\n", true},
 		{"rules", "/a.rules", one + two, []string{"aa", "bb"}, "ATTR{address}==\"aa\"\nATTR{address}==\"bb\"\n", true},
-		{"rules, one of them for no card", "/a.rules", one + two, []string{"aa"}, "ATTR{address}==\"aa\"\n", true},
-		{"rules for no card", "/a.rules", one + two, nil, "", false},
+		{"rules, one without an address", "/a.rules", one + two, []string{"aa"}, "ATTR{address}==\"aa\"\nKERNELS==\"0000:00:15.0\"\n", true},
+		{"rules, one for no card", "/a.rules", one + "${mac9}\n", []string{"aa"}, "ATTR{address}==\"aa\"\n", true},
+		{"rules for no card", "/a.rules", "x ${mac0}\n", nil, "", false},
+		{"a link for one card too many", "/a.link", "MACAddress=${mac9}\n", nil, "", false},
+		{"another file", "/a", "mac is ${mac2}\n", []string{"aa"}, "", false},
 		{"a number out of reach", "/a.link", "${mac99999999999999999999}\n", []string{"aa"}, "", false},
 		{"nothing", "/a", "", nil, "", true},
 	} {

@@ -240,7 +240,6 @@ func (w work) repairOne(ctx context.Context, r *run, name string) error {
 	if err != nil {
 		return err
 	}
-	w.fitCards(r, name, res)
 	done, err := w.cfg.Repairer.Repair(ctx, appliance.Request{Image: image, Overlay: overlay, Plan: res.Plan, Report: res.Report, MACs: w.MACs})
 	if err != nil {
 		return droveway.Errorf(droveway.KindOf(err), "image %s: %w", name, err)
@@ -266,17 +265,6 @@ func (w work) replace(ctx context.Context, r *run, name, flat string) error {
 	img.Changes = r.State.Found[name].Changes
 	_, err = w.cfg.Library.Replace(ctx, img, flat)
 	return err
-}
-
-// fitCards leaves out what needs the addresses of cards that are not known yet.
-func (w work) fitCards(r *run, name string, res *preflight.Result) {
-	for i, s := range res.Plan.Steps {
-		if s.Name == "cards" && len(w.MACs) < len(res.Report.System.Network.Names) {
-			res.Plan.Steps = append(res.Plan.Steps[:i:i], res.Plan.Steps[i+1:]...)
-			r.State.note(fmt.Sprintf("image %s: its network cards may get other names: to keep %s, import it with --mac for each of them", name, strings.Join(res.Report.System.Network.Names, ", ")))
-			return
-		}
-	}
 }
 
 func (w work) clearWork(name string) error {
