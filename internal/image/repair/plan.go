@@ -171,11 +171,11 @@ func (p *planner) unixPlan() {
 	}
 	p.mounts()
 	p.mapped()
-	p.loader()
-	p.fallback()
-	p.initramfs()
 	p.dhcp()
 	p.cards()
 	p.tools()
+	p.loader()
+	p.fallback()
+	p.initramfs() // late: one that is made anew takes files from what is there
 	p.relabel()
 }
