@@ -51,7 +51,12 @@ func must(t testing.TB, err error) {
 // runs.
 func startStore(t *testing.T) jetstream.JetStream {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	return startStoreIn(t, t.TempDir())
+}
+
+func startStoreIn(t *testing.T, dir string) jetstream.JetStream {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
 	must(t, err)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
@@ -92,6 +97,11 @@ func newWorldIn(t *testing.T, js jetstream.JetStream, dir string) *world {
 	t.Helper()
 	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: rand.Text(), Storage: jetstream.MemoryStorage, LimitMarkerTTL: time.Hour})
 	must(t, err)
+	return newWorldOn(t, kv, dir)
+}
+
+func newWorldOn(t *testing.T, kv jetstream.KeyValue, dir string) *world {
+	t.Helper()
 	w := &world{dir: dir}
 	log := slog.New(slog.DiscardHandler)
 	library, err := image.Open(w.dir, log)
