@@ -100,16 +100,17 @@ type ImageSource struct {
 // Origin is a source of an image that a machine runs from before it is here: the
 // server reads parts of it as they are needed.
 type Origin struct {
-	Name    string      `json:"name"` // made up by the server
-	Created time.Time   `json:"created"`
-	Source  ImageSource `json:"source"`
-	From    string      `json:"from"`             // format and variant of the disk
-	Size    int64       `json:"size"`             // bytes a guest sees
-	System  string      `json:"system,omitempty"` // what is on it, if it was recognised
-	Notes   []string    `json:"notes,omitempty"`
-	Fetched int64       `json:"fetched"`           // bytes of the source that are on the server
-	Waits   string      `json:"waits,omitempty"`   // why nothing can be read at the moment
-	Ordered string      `json:"ordered,omitempty"` // SHA-256 that the source must have, checked at the end; empty: any
+	Name     string      `json:"name"` // made up by the server
+	Created  time.Time   `json:"created"`
+	Source   ImageSource `json:"source"`
+	From     string      `json:"from"`               // format and variant of the disk
+	Size     int64       `json:"size"`               // bytes a guest sees
+	System   string      `json:"system,omitempty"`   // what is on it, if it was recognised
+	Firmware Firmware    `json:"firmware,omitempty"` // that it boots with
+	Notes    []string    `json:"notes,omitempty"`
+	Fetched  int64       `json:"fetched"`           // bytes of the source that are on the server
+	Waits    string      `json:"waits,omitempty"`   // why nothing can be read at the moment
+	Ordered  string      `json:"ordered,omitempty"` // SHA-256 that the source must have, checked at the end; empty: any
 }
 
 // ImportPlan is what an import would do.

@@ -90,7 +90,16 @@ type Disk struct {
 	Path   string          `json:"path"` // of the local file
 	Format droveway.Format `json:"format"`
 	Size   int64           `json:"size"` // bytes that the guest sees
+	// Filled is where the bytes come from that the file still lacks, nil if it has
+	// all: an export that is read only and never changes. The guest's writes go to
+	// the file alone, which itself keeps the record of what it has; only qcow2 can.
+	// Once Hydration is Ready, Settle makes the file independent of it. Unsupported,
+	// if the host cannot; the capability is FilledCapability.
+	Filled *Origin `json:"filled,omitempty"`
 }
+
+// FilledCapability is "yes" where a Disk may be Filled.
+const FilledCapability = "reads.origin"
 
 // NIC is one network card. TAP is the open descriptor of its tap device; the
 // driver hands it to the instance and does not close it.
@@ -213,7 +222,8 @@ type Mover interface {
 	SetRate(ctx context.Context, rate int64) error
 	// Settle holds the guest still, flushes, and calls whole, which may read
 	// both sides of each disk; if it agrees every disk leaves its origin. The
-	// guest goes on in any case. Settle does nothing if the disks left already.
+	// guest goes on in any case. Settle does nothing if the disks left already. A
+	// Disk that is Filled has nothing to compare: it leaves its origin in any case.
 	Settle(ctx context.Context, whole func(context.Context) error) error
 }
 
@@ -262,7 +272,8 @@ type Resizer interface {
 	Resize(ctx context.Context, disk string, size int64) error
 }
 
-// Origin is where a disk's bytes come from while it hydrates: an NBD export.
+// Origin is where a disk's bytes come from while it hydrates: an NBD export. Of one
+// that fills a Disk, Disk and Reads mean nothing.
 type Origin struct {
 	Disk    string `json:"disk"`    // name in the Spec
 	Address string `json:"address"` // host:port

@@ -19,9 +19,8 @@ type Export interface {
 	Size() int64
 	// Read fills p from off on. An error makes the client's read fail.
 	Read(ctx context.Context, p []byte, off int64) error
-	// Hole is how many bytes from off on are zero for certain; 0 where there may
-	// be data, or if it is not known.
-	Hole(off int64) int64
+	// Hole reports whether n bytes from off on are zero for certain.
+	Hole(ctx context.Context, off, n int64) bool
 }
 
 // Server serves exports, to be read only.

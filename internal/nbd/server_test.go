@@ -23,8 +23,7 @@ import (
 	"github.com/droveway/droveway/internal/engine/pki"
 )
 
-// memory is an export whose bytes are at hand. Whole zero blocks of 64 KiB are
-// holes.
+// memory is an export whose bytes are at hand. Zeros from 64 KiB on are a hole.
 type memory struct {
 	b      []byte
 	broken bool
@@ -46,16 +45,8 @@ func (m *memory) Read(_ context.Context, p []byte, off int64) error {
 	return nil
 }
 
-func (m *memory) Hole(off int64) int64 {
-	at := off
-	for at < m.Size() {
-		end := min((at/memoryBlock+1)*memoryBlock, m.Size())
-		if len(bytes.Trim(m.b[at:end], "\x00")) > 0 {
-			break
-		}
-		at = end
-	}
-	return at - off
+func (m *memory) Hole(_ context.Context, off, n int64) bool {
+	return n >= memoryBlock && len(bytes.Trim(m.b[off:off+n], "\x00")) == 0
 }
 
 // offer serves one export called disk, and gives the address.

@@ -104,7 +104,7 @@ func (s *session) read(ctx context.Context, q asked) error {
 		return s.fail(q, errInval)
 	}
 	off, n := int64(q.off), int64(q.length)
-	if s.structured && s.export.Hole(off) >= n {
+	if s.structured && s.export.Hole(ctx, off, n) {
 		return s.hole(q)
 	}
 	give, err := s.room.take(ctx, n)

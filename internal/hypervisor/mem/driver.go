@@ -51,7 +51,10 @@ func (d *Driver) Probe(context.Context) (hypervisor.Capabilities, error) {
 	if err := d.fault("Probe"); err != nil {
 		return nil, err
 	}
-	return hypervisor.Capabilities{"mem": "yes", "accelerator": "none", "kvm": "no: guests in memory", "migrate": "yes", hypervisor.ReadLocalCapability: "yes", droveway.UEFICapability: "yes", hypervisor.AloneCapability: "yes"}, nil
+	return hypervisor.Capabilities{
+		"mem": "yes", "accelerator": "none", "kvm": "no: guests in memory", "migrate": "yes",
+		hypervisor.ReadLocalCapability: "yes", hypervisor.FilledCapability: "yes", droveway.UEFICapability: "yes", hypervisor.AloneCapability: "yes",
+	}, nil
 }
 
 // Fail makes every call of a verb, as "Send", fail with err until it is called

@@ -72,6 +72,7 @@ func (i *Instance) Hydration(context.Context) (hypervisor.Hydration, error) {
 	for _, d := range i.disks {
 		d.progress(&h)
 	}
+	i.filling(&h)
 	if s == hypervisor.Stuck {
 		h.Ready = false
 	}
@@ -112,6 +113,9 @@ func (i *Instance) Settle(ctx context.Context, whole func(context.Context) error
 	}
 	if !h.Ready {
 		return droveway.Errorf(droveway.Conflict, "settle machine %s: its disks are not mirrored in full", i.spec.Machine)
+	}
+	if i.fills() {
+		return i.leaveFilled()
 	}
 	i.become(hypervisor.Paused)
 	i.still()

@@ -70,6 +70,9 @@ func validDevices(spec hypervisor.Spec) error {
 		if err := d.Format.Validate(); err != nil {
 			return err
 		}
+		if d.Filled != nil && (d.Format != droveway.QCOW2 || spec.Waits()) {
+			return droveway.Errorf(droveway.Invalid, "disk %s: only a qcow2 file can be filled from an origin, and under a guest that does not wait", d.Name)
+		}
 	}
 	for _, n := range spec.NICs {
 		if n.TAP == nil && !n.Alone {
@@ -152,7 +155,7 @@ func diskArguments(spec hypervisor.Spec) []string {
 	var a []string
 	for n, d := range spec.Disks {
 		node, name := fileNode(localNode(n), d), localNode(n)
-		if spec.Waits() {
+		if spec.Waits() || d.Filled != nil {
 			node, name = placeholder(n, d), blankNode(n)
 		}
 		a = append(a, "-blockdev", node.String(), "-device", device("virtio-blk-pci", diskDevice(n), slotDisk+n, object{

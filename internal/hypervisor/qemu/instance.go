@@ -30,7 +30,13 @@ func (i *Instance) begin(ctx context.Context) error {
 	if err != nil || st != "prelaunch" || i.h.Spec.Waits() {
 		return err
 	}
-	return i.execute(ctx, "cont", nil, nil)
+	if err := i.openFilled(ctx); err != nil {
+		return err
+	}
+	if err := i.execute(ctx, "cont", nil, nil); err != nil {
+		return err
+	}
+	return i.fillAll(ctx)
 }
 
 // exclusive does a verb while no other one is under way, and says which on what

@@ -111,7 +111,7 @@ func (i *Instance) endStreams(ctx context.Context, jobs map[string]blockJob) (ma
 	defer i.graph.Unlock()
 	ended := false
 	for id, j := range jobs {
-		if !j.streamed() {
+		if !j.streamed() || !i.endsAtOnce(id) {
 			continue
 		}
 		ended = true
@@ -126,15 +126,30 @@ func (i *Instance) endStreams(ctx context.Context, jobs map[string]blockJob) (ma
 	return i.jobs(ctx)
 }
 
+// endsAtOnce reports whether a copy is ended as soon as it has all. That of a disk
+// which is filled waits for Settle.
+func (i *Instance) endsAtOnce(job string) bool {
+	for n := range i.h.Spec.Disks {
+		if job == syncJob(n) {
+			return !i.fills(n)
+		}
+	}
+	return true
+}
+
 // filled reports whether the local file has all: nothing is read from the origin
 // any more.
 func (i *Instance) filled(ctx context.Context, n int) (bool, error) {
+	reader := partNode(n)
+	if i.fills(n) {
+		reader = localNode(n)
+	}
 	all, err := i.blockNodes(ctx)
 	if err != nil {
 		return false, err
 	}
 	for _, node := range all {
-		if node.Name == partNode(n) {
+		if node.Name == reader {
 			return node.Backing == "", nil
 		}
 	}

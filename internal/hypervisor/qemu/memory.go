@@ -196,6 +196,9 @@ func (i *Instance) relax(ctx context.Context, m migration) error {
 }
 
 func (i *Instance) send(ctx context.Context, to, peer string, rate int64) error {
+	if err := i.mustBeWhole(ctx); err != nil {
+		return err
+	}
 	i.relaxed.Store(false)
 	creds, err := i.tls(ctx, client)
 	if err != nil {

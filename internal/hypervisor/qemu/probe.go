@@ -147,7 +147,7 @@ func socketPair() (here net.Conn, there *os.File, err error) {
 func (p *platform) ask(ctx context.Context, c *qmp.Client) error {
 	p.version = c.Version()
 	p.found["qemu"], p.found["machine"] = p.version.String(), machineType
-	for _, ask := range []func(context.Context, *qmp.Client) error{p.askMigration, p.askReads, p.askTLS, p.askAlone, p.askCPU, p.askModels} {
+	for _, ask := range []func(context.Context, *qmp.Client) error{p.askMigration, p.askReads, p.askFilled, p.askTLS, p.askAlone, p.askCPU, p.askModels} {
 		if err := ask(ctx, c); err != nil {
 			return err
 		}

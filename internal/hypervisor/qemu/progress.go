@@ -178,8 +178,8 @@ func (i *Instance) hydration(ctx context.Context) (h hypervisor.Hydration, err e
 			h.Settled = false
 		}
 		whole := drives[n] == localNode(n)
-		h.Leaving = h.Leaving || whole
-		if drives[n] == bothNode(n) {
+		h.Leaving = h.Leaving || whole && !i.fills(n)
+		if drives[n] == bothNode(n) || i.fills(n) {
 			if whole, err = i.filled(ctx, n); err != nil {
 				return h, err
 			}
@@ -189,6 +189,7 @@ func (i *Instance) hydration(ctx context.Context) (h hypervisor.Hydration, err e
 			continue
 		}
 		j, ok := jobs[syncJob(n)]
+		h.Settled = false
 		addJob(&h, d, j)
 		if !ok && drives[n] != blankNode(n) {
 			h.Paused, h.Error = true, "disk "+d.Name+" is not being copied"

@@ -30,7 +30,13 @@ func (i *Instance) resize(ctx context.Context, n int, size int64) error {
 	if err != nil {
 		return err
 	}
-	if node != localNode(n) {
+	whole := true
+	if i.fills(n) {
+		if whole, err = i.filled(ctx, n); err != nil {
+			return err
+		}
+	}
+	if node != localNode(n) || !whole {
 		return droveway.Errorf(droveway.Conflict, "it still hydrates: it can grow once it is whole")
 	}
 	have, err := i.nodeSize(ctx, node)

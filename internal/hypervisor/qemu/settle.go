@@ -37,7 +37,7 @@ func (i *Instance) Settle(ctx context.Context, whole func(context.Context) error
 func (i *Instance) pivoted(ctx context.Context) (bool, error) {
 	drives, err := i.drives(ctx)
 	for n, node := range drives {
-		if node == localNode(n) {
+		if node == localNode(n) || i.fills(n) { // of the latter there is nothing to compare
 			return true, nil
 		}
 	}
@@ -107,10 +107,12 @@ func (i *Instance) pivot(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	switch node {
-	case topNode(n):
+	switch {
+	case i.fills(n):
+		err = i.leaveFilled(ctx, n)
+	case node == topNode(n):
 		err = i.complete(ctx, n)
-	case bothNode(n):
+	case node == bothNode(n):
 		err = i.leaveBoth(ctx, n)
 	}
 	if err != nil {

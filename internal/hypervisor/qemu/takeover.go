@@ -199,10 +199,12 @@ func (i *Instance) copies(ctx context.Context, origins []hypervisor.Origin) erro
 
 // copy begins to copy a disk, as it goes with the node that its device uses.
 func (i *Instance) copy(ctx context.Context, n int, node string, rate int64) error {
-	switch node {
-	case originNode(n):
+	switch {
+	case i.fills(n):
+		return i.fill(ctx, n, rate)
+	case node == originNode(n):
 		return i.mirror(ctx, n, rate)
-	case bothNode(n):
+	case node == bothNode(n):
 		return i.stream(ctx, n, rate)
 	}
 	return nil
@@ -231,7 +233,21 @@ func (i *Instance) connectOrigin(ctx context.Context, name string, o hypervisor.
 	if err != nil {
 		return err
 	}
-	err = i.addNode(ctx, name, node)
+	return i.reach(ctx, name, node, o)
+}
+
+// connectReadOnly makes a node of an export that cannot be written.
+func (i *Instance) connectReadOnly(ctx context.Context, name string, o hypervisor.Origin, creds string) error {
+	node, err := nbdNode(name, o, creds, i.patience)
+	if err != nil {
+		return err
+	}
+	node["read-only"] = true
+	return i.reach(ctx, name, node, o)
+}
+
+func (i *Instance) reach(ctx context.Context, name string, node object, o hypervisor.Origin) error {
+	err := i.addNode(ctx, name, node)
 	if droveway.Is(err, droveway.Conflict) {
 		err = droveway.Errorf(droveway.Unavailable, "origin at %s: %w", o.Address, err)
 	}

@@ -25,9 +25,12 @@ const (
 	marksFile = "source.marks"
 )
 
-// views is how many requests of one origin read tables at the same time. Each holds
-// up to 16 MiB.
-const views = 2
+// views is how many requests of guests, and of copies, read one origin at the same
+// time. Each holds up to 16 MiB.
+const (
+	views     = 2
+	bulkViews = 1
+)
 
 // sector is the unit of a disk's size, in bytes.
 const sector = 512
@@ -46,6 +49,7 @@ type origin struct {
 	dir   string
 	store *store
 	idle  chan *view // those that nobody uses
+	bulk  chan *view // the same, for copies
 
 	mu  sync.Mutex
 	sum string // SHA-256 of the source, once it is known
@@ -74,22 +78,32 @@ func (x *origin) open(client *httpClient, patience time.Duration, log *slog.Logg
 	if err != nil {
 		return err
 	}
-	x.store, x.idle = s, make(chan *view, views)
-	for range views {
-		x.idle <- nil // made when it is needed
-	}
+	x.store, x.idle, x.bulk = s, unmade(views), unmade(bulkViews)
 	return nil
 }
 
-// with lends a view for one request.
-func (x *origin) with(ctx context.Context, do func(*view) error) error {
+// unmade is so many views, to be made when they are needed.
+func unmade(n int) chan *view {
+	c := make(chan *view, n)
+	for range n {
+		c <- nil
+	}
+	return c
+}
+
+// with lends a view for a request of n bytes.
+func (x *origin) with(ctx context.Context, n int64, do func(*view) error) error {
+	from := x.idle
+	if n >= bulk {
+		from = x.bulk
+	}
 	var v *view
 	select {
-	case v = <-x.idle:
+	case v = <-from:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	defer func() { x.idle <- v }()
+	defer func() { from <- v }()
 	if v == nil {
 		made, _, _, err := newView(ctx, x.store, x.Disk)
 		if err != nil {
@@ -105,21 +119,16 @@ func (x *origin) Size() int64 { return (x.Origin.Size + sector - 1) / sector * s
 
 // Read reads the disk.
 func (x *origin) Read(ctx context.Context, p []byte, off int64) error {
-	return x.with(ctx, func(v *view) error { return v.read(ctx, p, off) })
+	return x.with(ctx, int64(len(p)), func(v *view) error { return v.read(ctx, p, off) })
 }
 
-// holeWithin bounds the search for a hole: it is to save time.
-const holeWithin = time.Second
-
-// Hole tells what of the disk is empty.
-func (x *origin) Hole(off int64) (n int64) {
-	ctx, cancel := context.WithTimeout(context.Background(), holeWithin)
-	defer cancel()
-	_ = x.with(ctx, func(v *view) error {
-		n = v.hole(ctx, off)
+// Hole tells whether a part of the disk is empty.
+func (x *origin) Hole(ctx context.Context, off, n int64) (empty bool) {
+	_ = x.with(ctx, n, func(v *view) error {
+		empty = v.hole(ctx, off, n)
 		return nil
 	})
-	return n
+	return empty
 }
 
 // state is the origin as it is now.
@@ -145,8 +154,8 @@ func (x *origin) verify(ctx context.Context, progress func(done, total int64)) e
 	b := make([]byte, most)
 	for off := int64(0); off < x.store.size; {
 		p := b[:min(most, x.store.size-off)]
-		if err := x.store.read(ctx, p, off); err != nil {
-			return err
+		if err := x.store.read(ctx, p, off, true); err != nil {
+			return droveway.Errorf(droveway.Unavailable, "compare the checksum of %s: %w", x.Origin.Source.Location, err)
 		}
 		h.Write(p)
 		off += int64(len(p))

@@ -47,7 +47,7 @@ type Origins struct {
 func New(cfg Config) (*Origins, error) {
 	if cfg.HTTP == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.MaxIdleConnsPerHost = 2 * (aheadMost + views) // requests follow each other closely
+		t.MaxIdleConnsPerHost = 2 * (aheadMost + views + bulkViews) // requests follow each other closely
 		cfg.HTTP = source.NewClient(t)
 	}
 	if cfg.Patience == 0 {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -17,14 +16,8 @@ import (
 )
 
 const (
-	chunk = 256 << 10 // what is fetched at least, in bytes
-	most  = 4 << 20   // in one request
-
-	// While a source is read in a row, so much of it is fetched before it is asked
-	// for, by so many requests at a time: a guest's own requests find a connection
-	// of their own beside them.
-	aheadBytes = 16 << 20
-	aheadMost  = 3
+	chunk = 64 << 10 // what is fetched at least, in bytes: a guest that writes a little waits for no more
+	most  = 4 << 20  // in one request
 
 	retryMin = 200 * time.Millisecond
 	retryMax = 2 * time.Second
@@ -49,14 +42,10 @@ type store struct {
 
 	mu    sync.Mutex
 	under map[int64]chan struct{} // chunks that are being fetched; closed at the end
-	ahead int                     // requests that are under way to read ahead
-	rows  [rows]int64             // where the last readers stopped, the newest first
 	away  error                   // why the source gives nothing; nil: it does
+	ahead ahead
+	haste haste
 }
-
-// rows is how many places are remembered: a guest reads here and there while its
-// disk is copied in a row.
-const rows = 8
 
 // newStore opens a store; data and map are paths of files, made if missing.
 func newStore(from remote, size int64, data, seen string, patience time.Duration, log *slog.Logger) (*store, error) {
@@ -91,14 +80,15 @@ func (s *store) waiting() error {
 	return s.away
 }
 
-// read fills p from off on, and waits for a source that is away.
-func (s *store) read(ctx context.Context, p []byte, off int64) error {
+// read fills p from off on, and waits for a source that is away. Who reads in bulk
+// lets others go first.
+func (s *store) read(ctx context.Context, p []byte, off int64, bulk bool) error {
 	if off < 0 || off+int64(len(p)) > s.size {
 		return io.ErrUnexpectedEOF
 	}
 	first, last := off/chunk, (off+int64(len(p))-1)/chunk
 	for at := first; at <= last; {
-		n, err := s.bring(ctx, at, last)
+		n, err := s.bring(ctx, at, last, bulk)
 		if err != nil {
 			return err
 		}
@@ -112,10 +102,10 @@ func (s *store) read(ctx context.Context, p []byte, off int64) error {
 }
 
 // bring makes sure that the chunk at is here, and gives how many are from there on.
-func (s *store) bring(ctx context.Context, at, last int64) (int64, error) {
+func (s *store) bring(ctx context.Context, at, last int64, bulk bool) (int64, error) {
 	pause, until := retryMin, time.Now().Add(s.patience)
 	for {
-		n, other := s.claim(at, last)
+		n, other := s.claim(at, last, most/chunk)
 		switch {
 		case n == 0:
 			return 1, nil
@@ -127,8 +117,9 @@ func (s *store) bring(ctx context.Context, at, last int64) (int64, error) {
 			}
 			continue
 		}
+		done := s.haste.begin(ctx, bulk)
 		err := s.fetch(ctx, at, n)
-		if err == nil {
+		if done(); err == nil {
 			return n, nil
 		}
 		if ctx.Err() != nil || errors.Is(err, source.ErrChanged) || full(err) || time.Now().After(until) {
@@ -150,7 +141,7 @@ func full(err error) bool {
 // claim gives how many chunks from at to last are missing in a row, and marks them
 // as being fetched; none if the first is here. If somebody else fetches that one,
 // other is closed at the end of it.
-func (s *store) claim(at, last int64) (n int64, other <-chan struct{}) {
+func (s *store) claim(at, last, limit int64) (n int64, other <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.marks.has(at) {
@@ -159,14 +150,14 @@ func (s *store) claim(at, last int64) (n int64, other <-chan struct{}) {
 	if other := s.under[at]; other != nil {
 		return 1, other
 	}
-	return s.take(at, last), nil
+	return s.take(at, last, limit), nil
 }
 
 // take marks the chunks from at to last as being fetched, as many as are missing in
-// a row and fit in one request. mu is held.
-func (s *store) take(at, last int64) (n int64) {
+// a row, and no more than the limit. mu is held.
+func (s *store) take(at, last, limit int64) (n int64) {
 	done := make(chan struct{})
-	for c := at; c <= last && n < most/chunk && !s.marks.has(c) && s.under[c] == nil; c++ {
+	for c := at; c <= last && n < limit && !s.marks.has(c) && s.under[c] == nil; c++ {
 		s.under[c] = done
 		n++
 	}
@@ -176,16 +167,20 @@ func (s *store) take(at, last int64) (n int64) {
 // fetch brings chunks that were claimed.
 func (s *store) fetch(ctx context.Context, at, n int64) error {
 	p := make([]byte, min(n*chunk, s.size-at*chunk))
+	began := time.Now()
 	err := s.from.Read(ctx, p, at*chunk)
 	if ctx.Err() == nil {
 		s.note(err)
 	}
+	took := time.Since(began)
 	if err == nil {
 		err = s.keep(p, at, n)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	close(s.under[at])
+	if close(s.under[at]); err == nil {
+		s.ahead.learn(len(p), took)
+	}
 	for c := at; c < at+n; c++ {
 		delete(s.under, c)
 	}
@@ -213,44 +208,6 @@ func (s *store) note(err error) {
 		s.log.Info("the source gives what it is asked for again")
 	}
 	s.away = err
-}
-
-// foresee fetches what comes next, if the source is read in a row.
-func (s *store) foresee(first, last int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.inRow(first, last) || s.away != nil || s.end.Err() != nil {
-		return
-	}
-	end := min(last+aheadBytes/chunk, (s.size-1)/chunk)
-	for at := last + 1; at <= end && s.ahead < aheadMost; {
-		n := s.take(at, end)
-		if n > 0 {
-			s.ahead++
-			begin := at
-			s.work.Go(func() { s.fetchAhead(begin, n) })
-		}
-		at += max(n, 1)
-	}
-}
-
-// inRow reports whether a read goes on where one of the last ones has stopped.
-func (s *store) inRow(first, last int64) bool {
-	at := slices.IndexFunc(s.rows[:], func(end int64) bool { return first == end || first == end-1 })
-	row := at >= 0
-	if !row {
-		at = rows - 1
-	}
-	copy(s.rows[1:at+1], s.rows[:at])
-	s.rows[0] = last + 1
-	return row
-}
-
-func (s *store) fetchAhead(at, n int64) {
-	_ = s.fetch(s.end, at, n) // whoever needs it asks again, and hears why not
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ahead--
 }
 
 // fileError wraps an error of the file system; nil stays nil.

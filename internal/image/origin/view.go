@@ -15,6 +15,7 @@ import (
 type view struct {
 	store *store
 	ctx   context.Context
+	bulk  bool // nobody waits for it in haste
 	disk  *format.Image
 }
 
@@ -24,7 +25,7 @@ func (v *view) ReadAt(p []byte, off int64) (int, error) {
 	if done {
 		return 0, fmt.Errorf("read at %d of a source of %d bytes", off, v.store.size)
 	}
-	if err := v.store.read(v.ctx, q, off); err != nil {
+	if err := v.store.read(v.ctx, q, off, v.bulk); err != nil {
 		return 0, err
 	}
 	return len(q), nil
@@ -48,6 +49,10 @@ func newView(ctx context.Context, s *store, choice string) (*view, *survey.Sourc
 	return v, src, disks[0], err
 }
 
+// bulk is the size from which on a request is one of a copy: QEMU's asks for so
+// much each time, and guests, as a rule, for less.
+const bulk = 512 << 10
+
 // read fills p with what a guest sees; what lies beyond the disk is zero.
 func (v *view) read(ctx context.Context, p []byte, off int64) (err error) {
 	// The readers check what they read; should one of them slip, the damage is
@@ -57,26 +62,26 @@ func (v *view) read(ctx context.Context, p []byte, off int64) (err error) {
 			err = droveway.Errorf(droveway.Internal, "read the source: a reader failed on it: %v", r)
 		}
 	}()
-	v.ctx = ctx
+	v.ctx, v.bulk = ctx, len(p) >= bulk
 	n := min(int64(len(p)), max(v.disk.Size-off, 0))
 	clear(p[n:])
 	return block.Full(v.disk, p[:n], off)
 }
 
-// hole is how many bytes from off on are zero.
-func (v *view) hole(ctx context.Context, off int64) (n int64) {
+// hole reports whether n bytes from off on are zero.
+func (v *view) hole(ctx context.Context, off, n int64) (empty bool) {
 	defer func() {
 		if recover() != nil {
-			n = 0 // a read will say what is wrong
+			empty = false // a read will say what is wrong
 		}
 	}()
-	v.ctx = ctx
-	for off+n < v.disk.Size && ctx.Err() == nil {
-		more, err := v.disk.Hole(off + n)
+	v.ctx, v.bulk = ctx, n >= bulk
+	for end := min(off+n, v.disk.Size); off < end; {
+		more, err := v.disk.Hole(off)
 		if err != nil || more == 0 {
-			return n
+			return false
 		}
-		n += more
+		off += more
 	}
-	return n
+	return true
 }
