@@ -53,9 +53,13 @@ type MachineSpec struct {
 
 // Disk is one disk of a machine: a volume made from an image, or blank.
 type Disk struct {
-	Name    string `json:"name"`            // "root", "data", …: unique in the machine
-	Image   string `json:"image,omitempty"` // empty: blank
-	SizeMiB int64  `json:"size_mib"`        // 0: as large as the image
+	Name  string `json:"name"`            // "root", "data", …: unique in the machine
+	Image string `json:"image,omitempty"` // empty: blank
+	// Origin is the name of one that the disk is filled from while its guest runs,
+	// instead of an image. It is empty again once the disk is whole.
+	Origin  string `json:"origin,omitempty"`
+	From    string `json:"from,omitempty"` // where that origin was, given by the server
+	SizeMiB int64  `json:"size_mib"`       // 0: as large as the image
 	Format  Format `json:"format"`
 }
 
@@ -77,6 +81,25 @@ type MachineStatus struct {
 	Reserved string    `json:"reserved,omitempty"`
 	Message  string    `json:"message,omitempty"`
 	Since    time.Time `json:"since,omitzero"`
+	Filling  *Filling  `json:"filling,omitempty"` // nil: its disks are whole
+}
+
+// Filling is how far the disks of a machine are that runs from an image which is not
+// here yet.
+type Filling struct {
+	Progress
+	Job   string `json:"job"`             // that follows it
+	Waits string `json:"waits,omitempty"` // why it comes no further at the moment
+}
+
+// Origin is the first disk that is still filled from an origin; nil: all are whole.
+func (m *Machine) Origin() *Disk {
+	for i := range m.Spec.Disks {
+		if m.Spec.Disks[i].Origin != "" {
+			return &m.Spec.Disks[i]
+		}
+	}
+	return nil
 }
 
 // Limits of a machine. They catch slips of the keyboard, not capacity.
@@ -133,7 +156,11 @@ func (d *Disk) validate(machine string) error {
 		return Errorf(Invalid, "machine %s: %w", machine, err)
 	}
 	switch {
-	case d.SizeMiB == 0 && d.Image == "":
+	case d.Image != "" && d.Origin != "":
+		return Errorf(Invalid, "machine %s: disk %s has an image and an origin: give one of them", machine, d.Name)
+	case d.Origin != "" && d.Format != QCOW2:
+		return Errorf(Invalid, "machine %s: disk %s is %s: what is filled while it is used keeps account of it, which only format qcow2 can", machine, d.Name, d.Format)
+	case d.SizeMiB == 0 && d.Image == "" && d.Origin == "":
 		return Errorf(Invalid, "machine %s: disk %s has size 0 and no image: give one of them", machine, d.Name)
 	case d.SizeMiB < 0 || d.SizeMiB > maxDiskMiB:
 		return Errorf(Invalid, "machine %s: disk %s of %d MiB: give 1 to %d", machine, d.Name, d.SizeMiB, maxDiskMiB)

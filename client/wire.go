@@ -224,6 +224,24 @@ type ImportRequest struct {
 	MACs   []string        `json:"macs,omitempty" maxItems:"8" doc:"Addresses of the machine's network cards, so that a repair can keep their names"`
 }
 
+// OriginRequest names the source of an image that a machine is to run from before it
+// is here.
+type OriginRequest struct {
+	Link   string `json:"link" doc:"Address as https://host/path of a server that gives parts of files. It is kept apart from the machine, as it may hold secrets"`
+	Shown  string `json:"shown,omitempty" maxLength:"2048" doc:"How people see that address (default: the link without user, password and query)"`
+	Disk   string `json:"disk,omitempty" doc:"Which disk of an archive, by number from 1 on or by name (default: its only one)"`
+	SHA256 string `json:"sha256,omitempty" doc:"SHA-256 that the source must have, in hexadecimal. It is checked once all of it is here: the machine runs before"`
+}
+
+// Filled is the Result of a job of kind machine-create whose machine ran from a
+// source that was not here yet. Times are in milliseconds, from the request on.
+type Filled struct {
+	From           string `json:"from"`
+	RequestToAlive int64  `json:"request_to_alive_ms,omitempty"` // until the guest gave a sign of life; 0: none was seen
+	RequestToWhole int64  `json:"request_to_whole_ms,omitempty"` // until its disk was whole
+	SHA256         string `json:"sha256,omitempty"`              // of the source, if it was ordered
+}
+
 // UploadState is how far an upload is.
 type UploadState struct {
 	Offset int64 `json:"offset" doc:"Bytes that have arrived: go on from there"`

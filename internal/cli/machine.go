@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -22,6 +23,7 @@ var machineColumns = []column[droveway.Machine]{
 	{title: "memory", value: func(m droveway.Machine) string { return mibText(m.Spec.MemoryMiB) }},
 	{title: "address", value: addresses},
 	{title: "job", value: func(m droveway.Machine) string { return m.Status.Job }},
+	{title: "filling", value: fillingText, wide: true},
 	{title: "message", value: func(m droveway.Machine) string { return m.Status.Message }, wide: true},
 	{title: "wanted", value: wanted, wide: true},
 	{title: "only on", value: func(m droveway.Machine) string { return m.Spec.Host }, wide: true},
@@ -52,8 +54,8 @@ func disks(m droveway.Machine) string {
 	var out []string
 	for _, d := range m.Spec.Disks {
 		text := fmt.Sprintf("%s (%s, %s", d.Name, d.Format, dash(mibText(d.SizeMiB)))
-		if d.Image != "" {
-			text += ", from " + d.Image
+		if from := cmp.Or(d.Image, d.From); from != "" {
+			text += ", from " + from
 		}
 		out = append(out, text+")")
 	}

@@ -25,6 +25,7 @@ type createFlags struct {
 	file     string
 	spec     droveway.MachineSpec
 	image    string
+	from     fromFlags
 	disks    []string
 	networks []string
 	keyFiles []string
@@ -34,7 +35,8 @@ type createFlags struct {
 
 const createExample = `  droveway machine create web-1 --image debian-12 --cpus 2 --memory 2G --ssh-key ~/.ssh/id_ed25519.pub --wait
   droveway machine create db-1 --disk name=root,image=debian-12,size=20G --disk name=data,size=100G
-  droveway machine create web-2 -f web-2.yaml`
+  droveway machine create web-2 -f web-2.yaml
+  droveway machine create web-3 --image-from https://example.org/web.vmdk --switch-first --wait`
 
 func machineCreate(a *app) *cobra.Command {
 	f := &createFlags{spec: droveway.MachineSpec{CPUs: 1, MemoryMiB: 1024}}
@@ -43,11 +45,14 @@ func machineCreate(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := f.from.offer(r.ctx, a, r.api, &m.Spec); err != nil {
+			return err
+		}
 		j, err := r.api.CreateMachine(r.ctx, client.MachineRequest{Name: m.Name, Spec: m.Spec}, client.Request(f.job.request))
 		if err != nil {
 			return err
 		}
-		return a.finish(r.ctx, r.api, j, &f.job, func(droveway.Job) string { return a.created(r, m.Name) })
+		return a.finish(r.ctx, r.api, j, &f.job, func(j droveway.Job) string { return a.created(r, m.Name) + filled(j) })
 	})
 	c.Example = createExample
 	f.add(a, c)
@@ -56,6 +61,7 @@ func machineCreate(a *app) *cobra.Command {
 
 func (f *createFlags) add(a *app, c *cobra.Command) {
 	f.job.add(c)
+	f.from.add(c)
 	fs := c.Flags()
 	fs.StringVarP(&f.file, "file", "f", "", "read the machine from a YAML or JSON `file` (-: standard input); other flags add to it")
 	fs.IntVar(&f.spec.CPUs, "cpus", f.spec.CPUs, "number of CPUs")
@@ -122,9 +128,13 @@ func (f *createFlags) fill(s *droveway.MachineSpec) error {
 		}
 		s.Disks = append(s.Disks, d)
 	}
+	if err := f.from.check(f.image); err != nil {
+		return err
+	}
 	if f.image != "" {
 		s.Disks = withRoot(s.Disks, f.image)
 	}
+	s.Disks = f.from.root(s.Disks)
 	for _, text := range f.networks {
 		n, err := parseNIC(text)
 		if err != nil {
@@ -154,15 +164,17 @@ func (f *createFlags) readFiles(s *droveway.MachineSpec) error {
 	return nil
 }
 
+const rootDisk = "root"
+
 // withRoot gives the root disk an image, and makes one if there is none.
 func withRoot(disks []droveway.Disk, image string) []droveway.Disk {
 	for i := range disks {
-		if disks[i].Name == "root" {
+		if disks[i].Name == rootDisk {
 			disks[i].Image = image
 			return disks
 		}
 	}
-	return append([]droveway.Disk{{Name: "root", Image: image, Format: droveway.Raw}}, disks...)
+	return append([]droveway.Disk{{Name: rootDisk, Image: image, Format: droveway.Raw}}, disks...)
 }
 
 func readKeys(path string) ([]string, error) {

@@ -43,6 +43,9 @@ func ownAddresses() ([]string, error) {
 	return append(out, "127.0.0.1"), nil
 }
 
+// serverName is the server's in its certificate, whatever its addresses are.
+const serverName = "droveway-server"
+
 // certificate makes the certificate of the API, anew at every start: addresses
 // may have changed. This machine can always use its loopback names.
 func certificate(authority *pki.Authority, names []string) (tls.Certificate, error) {
@@ -50,7 +53,7 @@ func certificate(authority *pki.Authority, names []string) (tls.Certificate, err
 	if h, err := os.Hostname(); err == nil {
 		names = append(names, h)
 	}
-	cert, key, err := authority.Issue("droveway-server", names)
+	cert, key, err := authority.Issue(serverName, names)
 	if err != nil {
 		return tls.Certificate{}, err
 	}

@@ -72,6 +72,7 @@ func serverCommand() *cobra.Command {
 	c.PersistentFlags().StringVar(&cfg.Data, "data", "/var/lib/droveway/server", "data `directory`; admin.json in it is the context file for the command line")
 	f.StringVar(&cfg.Listen, "listen", ":7443", "`address` of the API")
 	f.StringVar(&cfg.BusListen, "bus-listen", "", "`address` of the bus (default: port 7422 beside the API)")
+	f.StringVar(&cfg.NBDListen, "nbd-listen", "", "`address` where hosts read the disks of machines that run from an image which is not here yet (default: port 7424 beside the API)")
 	f.StringSliceVar(&cfg.Advertise, "advertise", nil, "`address` or name under which hosts reach the server (default: found out)")
 	f.StringVar(&cfg.NATS, "nats", "", "`URL` of an external NATS instead of the embedded one")
 	f.StringVar(&cfg.NATSSeed, "nats-seed", "", "`file` with the seed of the account on the external NATS (default: that of the data directory)")

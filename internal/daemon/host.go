@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 
 	"github.com/droveway/droveway"
@@ -85,7 +86,7 @@ func runHost(ctx context.Context, cfg HostConfig) error {
 
 func newAgent(cfg HostConfig, id identity, conn *bus.Conn, api *client.Client) (*host.Agent, error) {
 	agent := host.Config{
-		Name: id.Bus.Name, Dir: cfg.Data, Address: id.Address, Conn: conn, Driver: cfg.Hypervisor,
+		Name: id.Bus.Name, Dir: cfg.Data, Address: id.Address, Server: hostOf(id.API.Server), Conn: conn, Driver: cfg.Hypervisor,
 		Images: downloads{api}, Peers: cfg.Peers, Version: cli.Version(), Log: cfg.Log,
 	}
 	switch {
@@ -100,6 +101,15 @@ func newAgent(cfg HostConfig, id identity, conn *bus.Conn, api *client.Client) (
 		return nil, droveway.Errorf(droveway.Invalid, "driver %q: use qemu or mem", cfg.Driver)
 	}
 	return host.New(agent)
+}
+
+// hostOf is the host of a URL.
+func hostOf(server string) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // guestUser is whom guests run as whose files are in dir. That they run as root is

@@ -28,6 +28,7 @@ import (
 	"github.com/droveway/droveway/internal/image/appliance"
 	"github.com/droveway/droveway/internal/image/bootcheck"
 	"github.com/droveway/droveway/internal/image/intake"
+	"github.com/droveway/droveway/internal/image/origin"
 	"github.com/droveway/droveway/internal/machine"
 	"github.com/droveway/droveway/internal/migrate"
 )
@@ -37,6 +38,7 @@ type ServerConfig struct {
 	Data      string   // directory; made if it is missing
 	Listen    string   // of the API, host:port; port 0: any free
 	BusListen string   // of the bus; empty: port 7422 beside the API
+	NBDListen string   // of the disks that machines run from before they are here; empty: port 7424 beside the API
 	Advertise []string // addresses or names under which hosts reach the server; empty: found out
 	NATS      string   // URL of an external NATS; empty: the embedded one
 	NATSSeed  string   // file with the seed of its account
@@ -56,6 +58,8 @@ type server struct {
 	metrics   *prometheus.Registry
 	bus       *bus.Server
 	images    *image.Library
+	origins   *origin.Origins
+	disks     net.Listener // where hosts read origins
 	conn      *bus.Conn
 	fleet     *fleet.Fleet
 	relations *service.Service
@@ -114,6 +118,9 @@ func newServer(cfg ServerConfig) (s *server, err error) {
 	if s.images, err = image.Open(filepath.Join(cfg.Data, "images"), cfg.Log); err != nil {
 		return nil, err
 	}
+	if s.origins, err = origin.New(origin.Config{Dir: filepath.Join(cfg.Data, "origins"), Log: cfg.Log}); err != nil {
+		return nil, err
+	}
 	s.bus, err = bus.NewServer(bus.ServerConfig{
 		Dir: filepath.Join(cfg.Data, "bus"), Listen: s.cfg.BusListen, Advertise: s.names,
 		PKI: s.authority, Log: cfg.Log, Metrics: s.metrics, External: cfg.NATS, ExternalSeed: cfg.NATSSeed,
@@ -127,6 +134,11 @@ const busTime = time.Minute
 // run connects the parts and runs those that have something to run.
 func (s *server) run(g *group) (err error) {
 	defer g.cancel()
+	defer s.origins.Close()
+	if err := s.listenDisks(); err != nil {
+		return err
+	}
+	defer s.disks.Close()
 	api, jobs, machines, err := s.wire(g.ctx)
 	if err != nil {
 		return ended(g, err)
@@ -152,6 +164,8 @@ func (s *server) run(g *group) (err error) {
 		return ended(g, err)
 	}
 	g.run("authority", s.watchAuthority)
+	g.run("origins", s.keepOrigins)
+	g.run("disks", func(ctx context.Context) error { return s.serveDisks(ctx, cert) })
 	g.run("jobs", jobs.Run)
 	g.run("machines", machines.Run)
 	g.run("relations", s.relations.Run)
@@ -192,6 +206,7 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 	})
 	machines := machine.New(machine.Config{
 		Fleet: s.fleet, Hosts: hosts, Conn: s.conn, Jobs: jobs, Leases: s.leases, Log: s.cfg.Log, Metrics: s.metrics,
+		Origins: s.origins, Served: s.served(),
 	})
 	moves := migrate.New(migrate.Config{Fleet: s.fleet, Hosts: hosts, Jobs: jobs, Events: s.conn, Log: s.cfg.Log})
 	imports, err := s.intake(jobs)
@@ -205,7 +220,7 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 		return nil, nil, nil, err
 	}
 	api := httpapi.New(httpapi.Config{
-		Fleet: s.fleet, Machines: machines, Moves: moves, Jobs: jobs, Images: s.images, Intake: imports, Events: s.conn,
+		Fleet: s.fleet, Machines: machines, Moves: moves, Jobs: jobs, Images: s.images, Intake: imports, Origins: s.origins, Events: s.conn,
 		Consoles: hosts, Relations: s.relations, Registrar: registrar{s.authority, s.bus}, Version: cli.Version(), Log: s.cfg.Log, Metrics: s.metrics,
 	})
 	return api, jobs, machines, nil

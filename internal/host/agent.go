@@ -46,6 +46,7 @@ type Config struct {
 	Name    string
 	Dir     string     // its data directory
 	Address netip.Addr // for the traffic between hosts
+	Server  string     // where the server is, a name or an address without port
 	Conn    *bus.Conn
 	Driver  hypervisor.Driver
 	Images  ImageSource

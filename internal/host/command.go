@@ -71,9 +71,19 @@ type Instance struct {
 // Disk is a disk of an Instance.
 type Disk struct {
 	Name   string          `json:"name"`
-	Image  *Image          `json:"image,omitempty"` // nil: blank
+	Image  *Image          `json:"image,omitempty"`  // nil: blank
+	Origin *Origin         `json:"origin,omitempty"` // instead of an image
 	Format droveway.Format `json:"format"`
 	Size   int64           `json:"size"` // bytes
+}
+
+// Origin is an image that is not here yet: what a disk lacks of it is read from the
+// server, while its guest runs.
+type Origin struct {
+	Name string `json:"name"` // of the server's export
+	Port string `json:"port"` // of the server
+	Peer string `json:"peer"` // name in the server's certificate
+	Rate int64  `json:"rate"` // of the copy at first, bytes a second; 0: no limit
 }
 
 // Image is where a new volume gets its bytes: the server's image library.
@@ -271,4 +281,5 @@ type ConsoleData struct {
 type Hydration struct {
 	hypervisor.Hydration
 	Instance hypervisor.State `json:"instance"`
+	Lacks    []string         `json:"lacks,omitempty"` // names of disks that an origin still fills
 }

@@ -50,6 +50,9 @@ func (a *Agent) create(ctx context.Context, m *machine, i Instance, t *task) (Ob
 
 func (a *Agent) fill(ctx context.Context, machine string, d Disk, progress func(int64)) error {
 	name := droveway.VolumeName(machine, d.Name)
+	if d.Origin != nil {
+		return a.pool.CreateLacking(ctx, name, d.Size)
+	}
 	if d.Image == nil {
 		return a.pool.Create(ctx, name, d.Format, d.Size)
 	}
@@ -172,7 +175,11 @@ func (a *Agent) disks(i *Instance) ([]hypervisor.Disk, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, hypervisor.Disk{Name: d.Name, Path: path, Format: format, Size: d.Size})
+		filled, err := a.filled(i.Machine, d)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, hypervisor.Disk{Name: d.Name, Path: path, Format: format, Size: d.Size, Filled: filled})
 	}
 	return all, nil
 }

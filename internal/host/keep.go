@@ -48,6 +48,9 @@ func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance,
 		return nil
 	}
 	h, err := mv.Hydration(ctx)
+	if err == nil {
+		a.whole(ctx, m, mv, s, h)
+	}
 	if s != hypervisor.Stuck && (err != nil || !h.Paused) {
 		w.over(a.cfg.Log, m.name)
 		return nil

@@ -55,6 +55,9 @@ func (a *Agent) grower(ctx context.Context, m *machine) (func(context.Context, D
 
 // growable refuses what cannot be, before anything is changed.
 func (a *Agent) growable(m *machine, disks []DiskSize) error {
+	if err := a.mustBeWhole(m); err != nil {
+		return err
+	}
 	free, err := a.pool.Free()
 	if err != nil {
 		return err
@@ -96,6 +99,9 @@ func (a *Agent) sizes(m *machine, disks []DiskSize) (r Resized, err error) {
 // unchanged refuses to part with disks that are not as large as the other host
 // was told: somebody has changed them behind the fleet's back.
 func (a *Agent) unchanged(m *machine) error {
+	if err := a.mustBeWhole(m); err != nil {
+		return err
+	}
 	for _, d := range m.rec.Instance.Disks {
 		have, err := a.pool.Size(droveway.VolumeName(m.name, d.Name))
 		if err != nil {

@@ -65,6 +65,9 @@ func (a *Agent) send(ctx context.Context, m *machine, s Send, _ *task) (Observed
 	if err := m.must(verbSend, RoleHome, RoleLeaving, RoleHydrating); err != nil {
 		return Observed{}, err
 	}
+	if err := a.mustBeWhole(m); err != nil {
+		return Observed{}, err
+	}
 	mv, err := m.mover()
 	if err != nil {
 		return Observed{}, err

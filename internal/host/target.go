@@ -170,22 +170,32 @@ func (a *Agent) hydration(ctx context.Context, r Ref) (Hydration, error) {
 	m := a.machine(r.Machine)
 	mv, err := m.mover()
 	if err != nil {
-		return Hydration{Instance: hypervisor.Gone}, nil
+		return a.withLacks(m, Hydration{Instance: hypervisor.Gone})
 	}
 	ctx, cancel := context.WithTimeout(ctx, awaitMax)
 	defer cancel()
 	for {
 		changed := mv.Changed()
 		h, err := status(context.WithoutCancel(ctx), mv)
-		if err != nil || h.Ready || h.Settled || h.Instance == hypervisor.Gone {
+		if err != nil {
 			return h, err
+		}
+		if h.Ready || h.Settled || h.Instance == hypervisor.Gone {
+			return a.withLacks(m, h)
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return h, nil
+			return a.withLacks(m, h)
 		}
 	}
+}
+
+// withLacks adds which disks are not whole, which their files say.
+func (a *Agent) withLacks(m *machine, h Hydration) (_ Hydration, err error) {
+	rec := m.record()
+	h.Lacks, err = a.lacking(&rec.Instance)
+	return h, err
 }
 
 func status(ctx context.Context, mv hypervisor.Mover) (h Hydration, err error) {

@@ -95,6 +95,7 @@ type Config struct {
 	Jobs      Jobs
 	Images    Images
 	Intake    Intake
+	Origins   Origins
 	Events    Events
 	Consoles  Consoles
 	Relations Relations
@@ -135,6 +136,7 @@ func (a *API) routes() {
 	a.hostRoutes()
 	a.imageRoutes()
 	a.importRoutes()
+	a.originRoutes()
 	a.machineRoutes()
 	a.restartRoutes()
 	a.resizeRoutes()

@@ -29,6 +29,8 @@ type Config struct {
 	Conn    Publisher
 	Jobs    *job.Manager // the caller registers Kinds with it and runs it
 	Leases  *lease.Leases
+	Origins Origins
+	Served  Served // where hosts read them
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: none
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/job"
+	"github.com/droveway/droveway/internal/fleet"
 	"github.com/droveway/droveway/internal/host"
 )
 
@@ -17,25 +18,38 @@ type createArgs struct {
 // none is the state of a job whose steps find everything in the record.
 type none struct{}
 
+// creating is what the steps of a creation hand on.
+type creating struct {
+	UUID    string `json:"uuid,omitempty"`    // of the machine that was made
+	Alive   int64  `json:"alive,omitempty"`   // Unix ms at which its guest had given a sign of life
+	Waits   waits  `json:"waits,omitzero"`    // for what its disks are filled from
+	Differs string `json:"differs,omitempty"` // why the source is not what was ordered
+	Result  Filled `json:"result,omitzero"`
+}
+
 // defineCreate makes the steps of a creation:
 //
-//	record ─▶ place ─▶ networks ─▶ volumes ─▶ start ─▶ finish
-//	   └─────────┴────────┴───────────┴─────────┘ ║
-//	           undone: nothing is left     point of no return
-func (c *Controller) defineCreate(args json.RawMessage) ([]job.Step[none], error) {
+//	record ─▶ place ─▶ networks ─▶ volumes ─▶ start ─▶ finish ─▶ fill
+//	   └─────────┴────────┴───────────┴─────────┘ ║                └ only if a disk has
+//	           undone: nothing is left     point of no return        an origin
+func (c *Controller) defineCreate(args json.RawMessage) ([]job.Step[creating], error) {
 	var a createArgs
 	if err := decode(KindCreate, args, &a); err != nil {
 		return nil, err
 	}
-	s := on[none]{c, a.Machine.Name}
-	return []job.Step[none]{
+	s := on[creating]{c, a.Machine.Name}
+	steps := []job.Step[creating]{
 		{Name: "record", Do: c.record(a.Machine), Undo: s.forget},
 		{Name: "place", Do: s.place},
 		{Name: "networks", Do: s.networks},
 		{Name: "volumes", Do: s.volumes, Undo: s.removeVolumes},
 		{Name: "start", Do: s.startWanted, Undo: s.kill, Point: true},
 		{Name: "finish", Do: s.finish(wanted)},
-	}, nil
+	}
+	if a.Machine.Origin() != nil {
+		steps = append(steps, job.Step[creating]{Name: "fill", Do: c.fill(a.Machine)})
+	}
+	return steps, nil
 }
 
 func decode(kind string, args json.RawMessage, into any) error {
@@ -46,12 +60,13 @@ func decode(kind string, args json.RawMessage, into any) error {
 }
 
 // record writes the machine down, which belongs to the job from the beginning.
-func (c *Controller) record(m droveway.Machine) func(context.Context, *job.Run[none]) error {
-	return func(ctx context.Context, r *job.Run[none]) error {
+func (c *Controller) record(m droveway.Machine) func(context.Context, *job.Run[creating]) error {
+	return func(ctx context.Context, r *job.Run[creating]) error {
 		c.entering.Lock()
 		defer c.entering.Unlock()
 		present, _, err := c.cfg.Fleet.Machines.Get(ctx, m.Name)
 		if err == nil && present.Status.Job == r.Job {
+			r.State.UUID = fleet.UUID(&present)
 			return nil // a repetition
 		}
 		if err == nil {
@@ -66,7 +81,7 @@ func (c *Controller) record(m droveway.Machine) func(context.Context, *job.Run[n
 			return err
 		}
 		setState(&m, droveway.MachinePending, "")
-		m.Status.Job = r.Job
+		m.Status.Job, r.State.UUID = r.Job, fleet.UUID(&m)
 		return c.cfg.Fleet.Machines.Create(ctx, m.Name, m)
 	}
 }
@@ -77,10 +92,10 @@ func clash(name string) error {
 
 // complete gives a new machine what its writer left to the server.
 func (c *Controller) complete(ctx context.Context, m droveway.Machine) (_ droveway.Machine, err error) {
-	if m.Spec.Disks, err = disks(ctx, c.cfg.Fleet, &m); err != nil {
+	if m.Spec.Disks, err = c.disks(ctx, &m); err != nil {
 		return m, err
 	}
-	if m.Spec.Firmware, err = firmware(ctx, c.cfg.Fleet, &m); err != nil {
+	if m.Spec.Firmware, err = c.firmware(ctx, &m); err != nil {
 		return m, err
 	}
 	if m.Spec.CPU, err = c.cpu(ctx, &m); err != nil {
@@ -123,7 +138,7 @@ func (s on[S]) volumes(ctx context.Context, r *job.Run[S]) error {
 	if err != nil {
 		return err
 	}
-	i, err := Instance(ctx, s.c.cfg.Fleet, m, m.Status.Token)
+	i, err := s.c.instance(ctx, m)
 	if err != nil {
 		return err
 	}

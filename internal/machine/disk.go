@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/droveway/droveway"
-	"github.com/droveway/droveway/internal/fleet"
 )
 
 const mib = 1 << 20
@@ -13,10 +12,15 @@ const mib = 1 << 20
 // disks completes the disks of a new machine: one without a size is as large as
 // its image, in whole MiB. Errors: NotFound names an unknown image, Conflict one
 // that is not ready, Invalid a disk that is smaller than its image.
-func disks(ctx context.Context, f *fleet.Fleet, m *droveway.Machine) ([]droveway.Disk, error) {
-	disks := slices.Clone(m.Spec.Disks)
+func (c *Controller) disks(ctx context.Context, m *droveway.Machine) ([]droveway.Disk, error) {
+	f, disks := c.cfg.Fleet, slices.Clone(m.Spec.Disks)
 	for i := range disks {
 		d := &disks[i]
+		if d.From = ""; d.Origin != "" {
+			if err := c.fromOrigin(ctx, m, d); err != nil {
+				return nil, err
+			}
+		}
 		if d.Image == "" {
 			continue
 		}
@@ -29,6 +33,33 @@ func disks(ctx context.Context, f *fleet.Fleet, m *droveway.Machine) ([]droveway
 		}
 	}
 	return disks, nil
+}
+
+// fromOrigin completes a disk that is filled from an origin, which serves one
+// machine alone: it goes with the end of that.
+func (c *Controller) fromOrigin(ctx context.Context, m *droveway.Machine, d *droveway.Disk) error {
+	o, err := c.cfg.Origins.Get(d.Origin)
+	if err != nil {
+		return missing(err, "machine %s: disk %s: there is no origin %q: offer its source first", m.Name, d.Name, d.Origin)
+	}
+	others, err := c.cfg.Fleet.Machines.List(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range others {
+		if others[i].Name != m.Name && slices.ContainsFunc(others[i].Spec.Disks, func(other droveway.Disk) bool { return other.Origin == d.Origin }) {
+			return droveway.Errorf(droveway.Conflict, "machine %s: disk %s: its origin fills machine %s: offer the source once more", m.Name, d.Name, others[i].Name)
+		}
+	}
+	d.From = o.Source.Location
+	size := (o.Size + mib - 1) / mib
+	if d.SizeMiB == 0 {
+		d.SizeMiB = size
+	}
+	if d.SizeMiB < size {
+		return droveway.Errorf(droveway.Invalid, "machine %s: disk %s of %d MiB is smaller than %s, which has %d MiB: give that much, or 0", m.Name, d.Name, d.SizeMiB, d.From, size)
+	}
+	return nil
 }
 
 func fit(machine string, d *droveway.Disk, image *droveway.Image) error {
@@ -46,11 +77,15 @@ func fit(machine string, d *droveway.Disk, image *droveway.Image) error {
 
 // firmware is that of a new machine: the one that was asked for, or else what the
 // image needs that it boots from.
-func firmware(ctx context.Context, f *fleet.Fleet, m *droveway.Machine) (droveway.Firmware, error) {
+func (c *Controller) firmware(ctx context.Context, m *droveway.Machine) (droveway.Firmware, error) {
+	if id := m.Spec.Disks[0].Origin; m.Spec.Firmware == "" && id != "" {
+		o, err := c.cfg.Origins.Get(id)
+		return o.Firmware, err
+	}
 	if m.Spec.Firmware != "" || m.Spec.Disks[0].Image == "" {
 		return m.Spec.Firmware, nil
 	}
-	image, _, err := f.Images.Get(ctx, m.Spec.Disks[0].Image)
+	image, _, err := c.cfg.Fleet.Images.Get(ctx, m.Spec.Disks[0].Image)
 	return image.Firmware, err
 }
 

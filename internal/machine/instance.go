@@ -40,6 +40,18 @@ func Instance(ctx context.Context, f *fleet.Fleet, m droveway.Machine, token uin
 	return i, nil
 }
 
+// instance is Instance with the token of the record, and with where the host finds
+// what the disks are filled from.
+func (c *Controller) instance(ctx context.Context, m droveway.Machine) (host.Instance, error) {
+	i, err := Instance(ctx, c.cfg.Fleet, m, m.Status.Token)
+	for n, d := range m.Spec.Disks {
+		if err == nil && d.Origin != "" {
+			i.Disks[n].Origin = &host.Origin{Name: d.Origin, Port: c.cfg.Served.Port, Peer: c.cfg.Served.Peer, Rate: bootRate}
+		}
+	}
+	return i, err
+}
+
 func wireImage(ctx context.Context, f *fleet.Fleet, d droveway.Disk) (*host.Image, error) {
 	if d.Image == "" {
 		return nil, nil
@@ -67,7 +79,7 @@ func Need(ctx context.Context, f *fleet.Fleet, m *droveway.Machine) (place.Need,
 func need(m *droveway.Machine, machines []droveway.Machine) place.Need {
 	n := place.Need{
 		CPUs: m.Spec.CPUs, MemoryMiB: m.Spec.MemoryMiB, DiskMiB: diskMiB(m),
-		Requires: slices.Concat(m.Spec.Requires, m.Spec.CPU.Requires(), firmwareRequires(m)), Host: m.Spec.Host, Used: map[string]place.Usage{},
+		Requires: slices.Concat(m.Spec.Requires, m.Spec.CPU.Requires(), firmwareRequires(m), requiresOf(m)), Host: m.Spec.Host, Used: map[string]place.Usage{},
 	}
 	for i := range machines {
 		other := &machines[i]

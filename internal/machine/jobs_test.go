@@ -28,7 +28,7 @@ func TestCreateJob(t *testing.T) {
 	t.Parallel()
 	js := startStore(t)
 	for _, running := range []bool{true, false} {
-		jobtest.Run(t, func(t *testing.T) jobtest.World[none] {
+		jobtest.Run(t, func(t *testing.T) jobtest.World[creating] {
 			f, h := newFleet(t, js), newFakeHosts()
 			fill(t, f, "a")
 			return world(t, createArgs{web(running)}, newController(f, h).defineCreate, func(t *testing.T, succeeded bool) {
@@ -79,7 +79,7 @@ func settled(t *testing.T, f *fleet.Fleet, h *fakeHosts, running bool) droveway.
 	fill(t, f, "a")
 	m := web(running)
 	var err error
-	m.Spec.Disks, err = disks(t.Context(), f, &m)
+	m.Spec.Disks, err = newController(f, h).disks(t.Context(), &m)
 	must(t, err)
 	m.Status = droveway.MachineStatus{State: wanted(&m), Host: "a", Token: 1}
 	must(t, f.Machines.Create(t.Context(), m.Name, m))

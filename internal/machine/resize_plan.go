@@ -88,6 +88,9 @@ func (c *Controller) resizable(ctx context.Context, m *droveway.Machine, r *Resi
 	if after, err = r.apply(m); err != nil {
 		return after, err
 	}
+	if err := MustBeWhole(m); err != nil {
+		return after, err
+	}
 	if r.CPU != "" {
 		if after.Spec.CPU, err = c.cpu(ctx, &after); err != nil {
 			return after, err

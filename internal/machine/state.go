@@ -47,6 +47,9 @@ func running(m *droveway.Machine, o host.Observed, startError string) verdict {
 	case hypervisor.Paused:
 		return verdict{state: droveway.MachinePaused, message: o.Message}
 	case hypervisor.Stuck:
+		if d := m.Origin(); d != nil {
+			return verdict{state: droveway.MachinePaused, message: fmt.Sprintf("it waits for disk %s, which is filled from %s", d.Name, d.From)}
+		}
 		return verdict{state: droveway.MachinePaused, message: "its disks report errors: " + o.Message}
 	case hypervisor.Crashed:
 		return verdict{state: droveway.MachinePaused, message: "its guest crashed and stands: stop the machine and start it again"}

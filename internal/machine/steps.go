@@ -40,7 +40,7 @@ func (s on[S]) start(ctx context.Context, r *job.Run[S]) error {
 	if err != nil {
 		return err
 	}
-	i, err := Instance(ctx, s.c.cfg.Fleet, m, m.Status.Token)
+	i, err := s.c.instance(ctx, m)
 	if err != nil {
 		return err
 	}

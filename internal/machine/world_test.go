@@ -122,6 +122,9 @@ type fakeHosts struct {
 	starts   int
 	shows    int
 	refuses  string                                     // the disk that does not grow
+	lacking  int                                        // how often a disk with an origin is found lacking yet
+	paused   string                                     // why nothing comes; empty: it does
+	rates    []int64                                    // orders for the rate of a copy
 	fail     func(host, verb string) error              // nil: nothing fails
 	report   func(ctx context.Context, o host.Observed) // called for each change; nil: none
 }
@@ -177,6 +180,9 @@ func (f *fakeHosts) carryOut(ctx context.Context, name, verb string, in []byte) 
 		f.shows++
 		return f.observe(name, m), nil
 	}
+	if verb == "move.hydration" {
+		return f.hydration(m), nil
+	}
 	if order.Token < m.instance.Token {
 		return nil, droveway.Errorf(droveway.Conflict, "token %d is older than %d", order.Token, m.instance.Token)
 	}
@@ -191,6 +197,25 @@ func (f *fakeHosts) carryOut(ctx context.Context, name, verb string, in []byte) 
 		return m.resized(f.refuses), nil
 	}
 	return o, nil
+}
+
+// hydration tells how far the disks are that are filled: each question brings them
+// further.
+func (f *fakeHosts) hydration(m *fakeMachine) (h host.Hydration) {
+	h.Instance = m.state
+	for _, d := range m.instance.Disks {
+		h.Total += d.Size
+		if d.Origin == nil {
+			h.Done += d.Size
+			continue
+		}
+		if f.lacking > 0 || f.paused != "" {
+			h.Lacks = append(h.Lacks, d.Name)
+		}
+	}
+	h.Paused, h.Error = f.paused != "", f.paused
+	f.lacking--
+	return h
 }
 
 func (m *fakeMachine) resized(refuses string) (r host.Resized) {
@@ -225,6 +250,9 @@ func (f *fakeHosts) change(verb string, m *fakeMachine, i host.Instance) error {
 		f.starts++
 		m.instance, m.role, m.state = i, host.RoleHome, hypervisor.Running
 	case verb == "start" && there:
+	case verb == "probe" && m.role == host.RoleHome:
+	case verb == "move.rate" && m.role == host.RoleHome:
+		f.rates = append(f.rates, 0)
 	case verb == "resize" && there:
 		m.grow(i.Disks, f.refuses)
 	case verb == "stop" && there:
@@ -300,6 +328,59 @@ func (f *fakeHosts) setFail(fail func(host, verb string) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fail = fail
+}
+
+// fakeOrigins are origins in memory.
+type fakeOrigins struct {
+	mu      sync.Mutex
+	all     map[string]*droveway.Origin
+	differs bool // no checksum is right
+}
+
+func newFakeOrigins(ids ...string) *fakeOrigins {
+	f := &fakeOrigins{all: map[string]*droveway.Origin{}}
+	for _, id := range ids {
+		f.all[id] = &droveway.Origin{Name: id, Size: 20<<20 + 1, Source: droveway.ImageSource{Location: "https://example.org/" + id}, Ordered: "abc"}
+	}
+	return f
+}
+
+func (f *fakeOrigins) Get(id string) (droveway.Origin, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o := f.all[id]; o != nil {
+		return *o, nil
+	}
+	return droveway.Origin{}, droveway.Errorf(droveway.NotFound, "no origin %s", id)
+}
+
+func (f *fakeOrigins) Verify(_ context.Context, _ string, progress func(done, total int64)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	progress(1, 1)
+	if f.differs {
+		return droveway.Errorf(droveway.Invalid, "the source has SHA-256 def, not abc as ordered")
+	}
+	return nil
+}
+
+func (f *fakeOrigins) Remove(id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.all, id)
+	return nil
+}
+
+func (f *fakeOrigins) wait(id, why string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all[id].Waits = why
+}
+
+func (f *fakeOrigins) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.all)
 }
 
 func newController(f *fleet.Fleet, h *fakeHosts) *Controller {

@@ -141,7 +141,7 @@ func movable(mc *droveway.Machine) error {
 	case mc.Status.State != droveway.MachineRunning:
 		return droveway.Errorf(droveway.Conflict, "machine %s is %s: only a running machine moves live; start it first", mc.Name, mc.Status.State)
 	}
-	return nil
+	return machine.MustBeWhole(mc)
 }
 
 // requires are the capabilities that a move needs of its target.

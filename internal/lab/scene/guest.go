@@ -3,6 +3,8 @@ package scene
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
@@ -15,6 +17,7 @@ import (
 type Guest struct {
 	*Watch
 	Disks []droveway.Disk
+	Job   droveway.Job // that has made it, or still fills its disk
 }
 
 // GuestConfig says what machine to make.
@@ -22,6 +25,7 @@ type GuestConfig struct {
 	Name      string
 	MemoryMiB int64
 	Image     string       // of the root disk; empty: that of Open
+	Origin    string       // that the root disk is filled from, in qcow2, instead
 	CPU       droveway.CPU // empty: what all hosts give
 	Firmware  droveway.Firmware
 	SizeMiB   int64           // of the root disk; 0: of the image
@@ -56,23 +60,48 @@ func (g *Guest) create(ctx context.Context, c GuestConfig) error {
 	if c.Format == "" {
 		c.Format = droveway.Raw
 	}
-	if c.Image == "" {
+	if c.Image == "" && c.Origin == "" {
 		c.Image = ImageName
 	}
-	g.Disks = append([]droveway.Disk{{Name: rootDisk, Image: c.Image, SizeMiB: c.SizeMiB, Format: c.Format}}, c.More...)
+	if c.Origin != "" {
+		c.Format = droveway.QCOW2
+	}
+	g.Disks = append([]droveway.Disk{{Name: rootDisk, Image: c.Image, Origin: c.Origin, SizeMiB: c.SizeMiB, Format: c.Format}}, c.More...)
 	spec := droveway.MachineSpec{CPUs: 1, CPU: c.CPU, MemoryMiB: c.MemoryMiB, Firmware: c.Firmware, Running: true, Disks: g.Disks, UserData: user, NICs: []droveway.NIC{{Network: NetworkName}}}
 	release, err := g.scene.only(ctx, c.Host)
 	if err != nil {
 		return err
 	}
-	j, err := g.scene.API.CreateMachine(ctx, client.MachineRequest{Name: c.Name, Spec: spec}, "")
-	if _, err = g.scene.Must(ctx, j, err); err != nil {
+	g.Job, err = g.scene.API.CreateMachine(ctx, client.MachineRequest{Name: c.Name, Spec: spec}, "")
+	if err = g.runs(ctx, err, c.Origin != ""); err != nil {
 		return errors.Join(err, release())
 	}
 	if err := release(); err != nil {
 		return err
 	}
 	return g.AskAgain(ctx)
+}
+
+// runs waits until the machine runs; its disk may be filled for long afterwards.
+func (g *Guest) runs(ctx context.Context, err error, filled bool) error {
+	if !filled {
+		g.Job, err = g.scene.Must(ctx, g.Job, err)
+		return err
+	}
+	for err == nil {
+		if g.Job, err = g.scene.API.Job(ctx, g.Job.Name); err == nil && slices.Contains(g.Job.Done, "finish") {
+			return nil
+		}
+		if err == nil && g.Job.State.Ended() {
+			return Succeeded(g.Job)
+		}
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(lookEvery):
+		}
+	}
+	return err
 }
 
 // AskAgain sets a client up for the machine, instead of the one before.
