@@ -47,7 +47,7 @@ test-faults: setup build
 # Repairs a Debian 12 of VMware's in every manner, and boots it each time; imports it as
 # it is, which is refused, and repaired. Root, half an hour.
 test-repair: setup build
-	DROVEWAY_REPAIR=all LIMIT=4500 scripts/test-lab -run 'TestForeign$$|TestImportRepairs$$' -timeout 70m -v ./internal/image/appliance ./internal/image/intake
+	DROVEWAY_REPAIR=all LIMIT=4500 scripts/test-lab -tags lab,repair -run 'TestForeign$$|TestImportRepairs$$' -timeout 70m -v ./internal/image/appliance ./internal/image/intake
 
 # Random moves, restarts and kills: out/soak.json. SOAK=15m SEED=1. Root.
 SOAK ?= 15m

@@ -90,12 +90,13 @@ func leftForLater(f file) (found []string) {
 	return found
 }
 
-// constraints finds build constraints. The program is for Linux, so that lab is
-// the only thing that may be left out of a build.
+// constraints finds build constraints. The program is for Linux, so that tests of the
+// lab, and of them those that repair whole disks, are
+// all that may be left out of a build.
 func constraints(f file) (found []string) {
 	for _, group := range f.ast.Comments {
 		for _, c := range group.List {
-			if tags, ok := strings.CutPrefix(c.Text, "//go:build "); ok && tags != "lab" {
+			if tags, ok := strings.CutPrefix(c.Text, "//go:build "); ok && tags != "lab" && tags != "lab && repair" {
 				found = append(found, f.line(c)+": build constraint "+tags)
 			}
 		}
@@ -184,6 +185,7 @@ func TestRulesFind(t *testing.T) {
 		{"later in a name", leftForLater, "package p\n// List" + later + "s.\nconst s = `" + later + "`", 0},
 		{"constraint", constraints, "//go:build linux\n\npackage p", 1},
 		{"lab", constraints, "//go:build lab\n\npackage p", 0},
+		{"repair", constraints, "//go:build lab && repair\n\npackage p", 0},
 		{"comments missing", undocumented, "package p\ntype X int\nfunc F() {}\nfunc (X) M() {}\ntype (\n\tY int\n)", 4},
 		{"comments", undocumented, "package p\n// X is.\ntype X int\n// F does.\nfunc F() {}\nfunc (X) String() string {}\ntype y int", 0},
 		{"state", state, "package p\nvar a int\nvar b = &T{}\nvar c = map[string]int{}\nvar d = New()\nvar e sync.Mutex\nfunc f() { c[``]++ }", 5},

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,51 +80,4 @@ func TestImportBoots(t *testing.T) {
 		t.Errorf("the job %s: %s, %+v", j.State, j.Error, res)
 	}
 	w.wantNothing(t)
-}
-
-// foreigners are disks of other hypervisors. Their boots take minutes where the
-// processor is emulated: DROVEWAY_REPAIR=all asks for them.
-func foreigners(t *testing.T) []string {
-	t.Helper()
-	if os.Getenv("DROVEWAY_REPAIR") != "all" {
-		return nil
-	}
-	out, err := exec.Command("../../../scripts/build-debian-image", "--foreign").Output()
-	must(t, err)
-	return []string{strings.TrimSpace(string(out))}
-}
-
-// TestImportRepairs imports disks as they come from elsewhere: as they are they do not
-// boot, and are not published; repaired, they do. The source stays as it was. SYSTEMS
-// 5.5, 5.9
-func TestImportRepairs(t *testing.T) {
-	js := startStore(t)
-	for _, path := range foreigners(t) {
-		w := newWorld(t, js)
-		w.equip(t)
-		before := fileSum(t, path)
-		j, res := w.imports(t, path, Request{Repair: droveway.RepairNone, Check: droveway.CheckBoot})
-		if j.State != droveway.JobFailed || res.Boot == nil || res.Boot.Sign != "initramfs-tools" {
-			t.Errorf("as it is: the job %s: %s, %+v", j.State, j.Error, res.Boot)
-		}
-		w.wantNothing(t)
-		j, res = w.imports(t, path, Request{MACs: []string{"52:54:00:b0:07:c4"}})
-		if j.State != droveway.JobSucceeded || len(res.Changes) == 0 || res.Boot == nil || res.Boot.Verdict != droveway.BootOK {
-			t.Errorf("repaired: the job %s: %s, %+v", j.State, j.Error, res)
-		}
-		img := w.wantImage(t, "a", nil)
-		if img.Format != droveway.QCOW2 || img.Source.SHA256 != before || len(img.Changes) != len(res.Changes) {
-			t.Errorf("image %+v", img)
-		}
-		if fileSum(t, path) != before {
-			t.Error("the source has changed")
-		}
-	}
-}
-
-func fileSum(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	must(t, err)
-	return sum(b)
 }
