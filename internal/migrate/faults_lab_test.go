@@ -135,8 +135,8 @@ func (m *matrix) cell(t *testing.T, g *scene.Guest, r row, a accident) {
 	c := &cell{T: t, g: g, row: r, begun: time.Now(), before: g.Observer.Summary()}
 	c.from = hostOf(t, g)
 	c.to = other(c.from)
-	if !eventually(func() bool { return ready(t, c.from) && ready(t, c.to) }) {
-		t.Fatalf("after the last accident hosts %s and %s are not both ready", c.from, c.to)
+	if !within(time.Minute, func() bool { return ready(t, c.from) && ready(t, c.to) }) {
+		t.Fatalf("after the last accident hosts %s and %s are not both ready, with room", c.from, c.to)
 	}
 	o := outcome{Job: string(r.job), Step: r.step, Accident: a.name}
 	defer func() {
@@ -168,9 +168,10 @@ type cell struct {
 	late     bool // the accident came when the guest had begun to leave already
 }
 
+// ready reports whether a host is back, and has told of the room that it has again.
 func ready(t *testing.T, host string) bool {
 	h, err := stage.API.Host(t.Context(), host)
-	return err == nil && h.Status.State == droveway.HostReady
+	return err == nil && h.Status.State == droveway.HostReady && h.Status.DiskFreeMiB > 0
 }
 
 // passed reports whether the job has come to where the guest leaves.
