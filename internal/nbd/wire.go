@@ -46,8 +46,6 @@ const (
 	cmdTrim       uint16 = 4
 	cmdZeroes     uint16 = 6
 
-	flagDF uint16 = 1 << 2 // of a read: the answer in one piece
-
 	chunkDone  uint16 = 1 << 0
 	chunkData  uint16 = 1
 	chunkHole  uint16 = 2
