@@ -109,7 +109,7 @@ func (f *Fleet) end() {
 
 // Config is how the server is started.
 func (f *Fleet) Config() daemon.ServerConfig {
-	cfg := daemon.ServerConfig{Data: filepath.Join(f.dir, "server"), Listen: f.listen, BusListen: f.bus, Log: f.log}
+	cfg := daemon.ServerConfig{Data: filepath.Join(f.dir, "server"), Listen: f.listen, BusListen: f.bus, NBDListen: "127.0.0.1:0", Log: f.log}
 	if f.change != nil {
 		f.change(&cfg)
 	}
