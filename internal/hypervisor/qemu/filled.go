@@ -73,22 +73,9 @@ func (i *Instance) fillAll(ctx context.Context) error {
 	return nil
 }
 
-// fill begins to copy what a disk lacks, unless that is under way or done. The job
-// waits to be ended by leaveFilled.
+// fill begins to copy what a disk lacks. The job waits to be ended by leaveFilled.
 func (i *Instance) fill(ctx context.Context, n int, rate int64) error {
-	jobs, err := i.jobs(ctx)
-	if err != nil {
-		return err
-	}
-	if _, ok := jobs[syncJob(n)]; ok {
-		return nil
-	}
-	if whole, err := i.filled(ctx, n); err != nil || whole {
-		return err
-	}
-	return i.execute(ctx, "block-stream", object{
-		"job-id": syncJob(n), "device": localNode(n), "filter-node-name": topNode(n), "on-error": "stop", "speed": rate, "auto-finalize": false,
-	}, nil)
+	return i.streamInto(ctx, n, rate, object{"device": localNode(n), "filter-node-name": topNode(n)})
 }
 
 // leaveFilled ends the copy of a disk, which makes its file whole. The guest is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 
 	"github.com/droveway/droveway"
@@ -89,6 +90,12 @@ func localFile(d hypervisor.Disk) object {
 // for all nodes while a block-stream has given up its filter and is still there. So
 // the job waits to be ended by endStreams, and then goes away at once.
 func (i *Instance) stream(ctx context.Context, n int, rate int64) error {
+	return i.streamInto(ctx, n, rate, object{"device": partNode(n)})
+}
+
+// streamInto begins a block-stream for a disk, unless that is under way or done. Where
+// says into which node.
+func (i *Instance) streamInto(ctx context.Context, n int, rate int64, where object) error {
 	jobs, err := i.jobs(ctx)
 	if err != nil {
 		return err
@@ -99,9 +106,9 @@ func (i *Instance) stream(ctx context.Context, n int, rate int64) error {
 	if whole, err := i.filled(ctx, n); err != nil || whole {
 		return err
 	}
-	return i.execute(ctx, "block-stream", object{
-		"job-id": syncJob(n), "device": partNode(n), "on-error": "stop", "speed": rate, "auto-finalize": false,
-	}, nil)
+	job := object{"job-id": syncJob(n), "on-error": "stop", "speed": rate, "auto-finalize": false}
+	maps.Copy(job, where)
+	return i.execute(ctx, "block-stream", job, nil)
 }
 
 // endStreams ends the copies that have all, and gives the jobs that are left. Within
