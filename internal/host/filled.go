@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -50,17 +51,26 @@ func (a *Agent) mustBeWhole(m *machine) error {
 }
 
 // whole lets disks leave their origin that have all their bytes by now. Nobody else
-// has to agree: an origin is only read, and there is no second copy to compare.
-func (a *Agent) whole(ctx context.Context, m *machine, mv hypervisor.Mover, s hypervisor.State, h hypervisor.Hydration) {
+// has to agree: an origin is only read, and there is no second copy to compare. A
+// guest that is paused was held still for it by an agent that died. It reports whether
+// it has to be tried again, which is not at once: each try holds the guest still, and
+// its events would call for the next.
+func (a *Agent) whole(ctx context.Context, m *machine, mv hypervisor.Mover, s hypervisor.State, h hypervisor.Hydration, w *diskWait) (again bool) {
 	rec := m.record()
-	if rec.Role != RoleHome || !rec.Instance.filled() || s != hypervisor.Running || !h.Ready || h.Settled {
-		return
+	held := s == hypervisor.Running || s == hypervisor.Paused
+	if rec.Role != RoleHome || !rec.Instance.filled() || !held || !h.Ready || h.Settled {
+		return false
 	}
+	if time.Since(w.settled) < nudgeEvery {
+		return true
+	}
+	w.settled = time.Now()
 	if err := mv.Settle(ctx, func(context.Context) error { return nil }); err != nil {
 		a.cfg.Log.Warn("the disks do not leave their origin yet", "machine", m.name, "error", err)
-		return
+		return true
 	}
 	a.cfg.Log.Info("the disks are whole", "machine", m.name)
+	return false
 }
 
 // filled reports whether any disk has an origin.

@@ -48,11 +48,12 @@ func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance,
 		return nil
 	}
 	h, err := mv.Hydration(ctx)
-	if err == nil {
-		a.whole(ctx, m, mv, s, h)
-	}
+	again := err == nil && a.whole(ctx, m, mv, s, h, w)
 	if s != hypervisor.Stuck && (err != nil || !h.Paused) {
 		w.over(a.cfg.Log, m.name)
+		if again {
+			return time.After(nudgeEvery)
+		}
 		return nil
 	}
 	w.goesOn(a.cfg.Log, m.name, h.Error)
@@ -65,8 +66,9 @@ func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance,
 // diskWait is a guest that waits for its disk: one line of the log, however often the
 // disk is tried, and none for a moment, as each take-over has one.
 type diskWait struct {
-	since time.Time
-	told  bool
+	since   time.Time
+	told    bool
+	settled time.Time // when its disks were last asked to leave their origin
 }
 
 func (w *diskWait) goesOn(log *slog.Logger, machine, why string) {
@@ -83,7 +85,7 @@ func (w *diskWait) over(log *slog.Logger, machine string) {
 	if w.told {
 		log.Info("the machine's disk answers again", "machine", machine, "after", time.Since(w.since))
 	}
-	*w = diskWait{}
+	*w = diskWait{settled: w.settled}
 }
 
 // resume lets a guest and its copies go on, a copy that begins anew at the rate

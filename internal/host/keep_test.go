@@ -183,6 +183,46 @@ func TestWaitIsLoggedOnce(t *testing.T) {
 	})
 }
 
+// settles is a guest whose disks have all their bytes.
+type settles struct {
+	stands
+	asked int
+}
+
+func (s *settles) Hydration(context.Context) (hypervisor.Hydration, error) {
+	return hypervisor.Hydration{Ready: true}, nil
+}
+
+func (s *settles) Settle(context.Context, func(context.Context) error) error {
+	s.asked++
+	return droveway.Errorf(droveway.Unavailable, "a disk cannot be flushed")
+}
+
+// An agent that died while it held a guest still, for its disks to leave their origin,
+// leaves it paused: the next one ends that, and tries again in a while, not at once.
+func TestHeldForItsDisks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, m := agentOf(t, RoleHome, io.Discard)
+		i := instance(5)
+		i.Disks[0].Origin = &Origin{Name: "far"}
+		must(t, a.save(m, func(r *record) { r.Instance = i }))
+		s, w := &settles{stands: stands{state: hypervisor.Paused}}, diskWait{}
+		for range 4 {
+			if again := a.nudge(t.Context(), m, s, &w); again == nil {
+				t.Fatal("it is not looked at again")
+			}
+		}
+		if s.asked != 1 {
+			t.Errorf("tried %d times at once", s.asked)
+		}
+		time.Sleep(nudgeEvery)
+		if _ = a.nudge(t.Context(), m, s, &w); s.asked != 2 {
+			t.Errorf("tried %d times", s.asked)
+		}
+	})
+}
+
 // A guest that stands for another reason than its disk stays so.
 func TestNudgeIsForDisksOnly(t *testing.T) {
 	t.Parallel()
