@@ -132,13 +132,25 @@ func (a *Agent) takeOver(ctx context.Context, m *machine, t TakeOver, _ *task) (
 	err := a.hydrate(ctx, m, t)
 	said.Wait()
 	if err != nil {
-		if s, serr := m.state(ctx); serr == nil && s == hypervisor.Gone {
-			return Observed{}, noInstance(m.name)
-		}
-		return Observed{}, err
+		return Observed{}, m.notTaken(ctx, err)
 	}
 	a.announce(ctx, m)
 	return a.observe(ctx, m), nil
+}
+
+// notTaken judges a take-over that failed. Conflict means that the guest is not to be
+// had here; one that runs already is, whatever was wrong with the copy of its disks.
+func (m *machine) notTaken(ctx context.Context, cause error) error {
+	s, err := m.state(ctx)
+	switch {
+	case err != nil:
+		return cause
+	case s == hypervisor.Gone:
+		return noInstance(m.name)
+	case s == hypervisor.Running || s == hypervisor.Stuck:
+		return droveway.Errorf(droveway.Unavailable, "%w", cause)
+	}
+	return cause
 }
 
 func (a *Agent) hydrate(ctx context.Context, m *machine, t TakeOver) error {
