@@ -105,21 +105,8 @@ func (a *Agent) takeVars(ctx context.Context, m *machine, v Vars) error {
 	if err := m.kill(ctx); err != nil {
 		return err
 	}
-	if err := replaceFile(path, want); err != nil {
+	if err := replace(path, want); err != nil {
 		return fmt.Errorf("write the firmware variables of machine %s: %w", m.name, err)
 	}
 	return a.run(ctx, m, forDisks)
-}
-
-// replaceFile writes a file, all of it or nothing.
-func replaceFile(path string, b []byte) error {
-	next := path + ".new"
-	err := os.WriteFile(next, b, 0o600)
-	if err == nil {
-		err = os.Rename(next, path)
-	}
-	if err != nil {
-		_ = os.Remove(next)
-	}
-	return err
 }

@@ -205,6 +205,9 @@ func varsOf(spec hypervisor.Spec) string {
 // size are of firmware that is not here: they would be taken for damaged.
 func (f *flash) variables(path string) (made bool, err error) {
 	have, err := os.Stat(path)
+	if err == nil && have.Size() == 0 { // as a loss of power leaves a file that was new
+		err = os.ErrNotExist
+	}
 	if err == nil && have.Size() != size(f.template) {
 		return false, droveway.Errorf(droveway.Conflict, "the UEFI variables in %s have %d bytes, those of this host's firmware %d: the machine was made with other firmware", path, have.Size(), size(f.template))
 	}
@@ -215,7 +218,7 @@ func (f *flash) variables(path string) (made bool, err error) {
 	if err != nil {
 		return false, droveway.Errorf(droveway.Unavailable, "UEFI variables to begin with: %w", err)
 	}
-	if err := writeFile(path, b); err != nil {
+	if err := errors.Join(writeFile(path, b), flush(path)); err != nil {
 		return false, fmt.Errorf("UEFI variables: %w", err)
 	}
 	return true, nil
