@@ -66,27 +66,35 @@ func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	return err
 }
 
-// watchEvery is how often the target is asked whether it is there while it takes memory.
-const watchEvery = 200 * time.Millisecond
+// How often the target is asked whether it is there while it takes memory, and how
+// old an answer may be to say something of now.
+const (
+	watchEvery = 200 * time.Millisecond
+	watchLate  = 5 * watchEvery
+)
 
 // watchTarget asks the target, while memory goes there, whether it answers: a guest is
 // handed over without another word only to a host that has just done so.
 func (m *Moves) watchTarget(ctx context.Context, s *state) (answers func() bool, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	to, name := s.To, s.Target.Machine
-	var there atomic.Bool
+	var there atomic.Int64 // when it answered last
 	var all sync.WaitGroup
 	all.Go(func() {
 		for ctx.Err() == nil {
 			_, err := m.cfg.Hosts.Show(ctx, to, name)
-			there.Store(err == nil)
+			if err == nil {
+				there.Store(time.Now().UnixNano())
+			} else {
+				there.Store(0)
+			}
 			select {
 			case <-ctx.Done():
 			case <-time.After(watchEvery):
 			}
 		}
 	})
-	return there.Load, func() { cancel(); all.Wait() }
+	return func() bool { return time.Since(time.Unix(0, there.Load())) < watchLate }, func() { cancel(); all.Wait() }
 }
 
 // preempts reports whether both hosts can send what a guest waits for past the

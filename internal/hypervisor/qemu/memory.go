@@ -192,7 +192,11 @@ func (i *Instance) relax(ctx context.Context, m migration) error {
 	if m.Status != "active" || m.RAM.Passes <= shortPasses || !i.relaxed.CompareAndSwap(false, true) {
 		return nil
 	}
-	return i.execute(ctx, "migrate-set-parameters", object{"downtime-limit": relaxedLimit}, nil)
+	err := i.execute(ctx, "migrate-set-parameters", object{"downtime-limit": relaxedLimit}, nil)
+	if err != nil {
+		i.relaxed.Store(false) // the next look tries again
+	}
+	return err
 }
 
 func (i *Instance) send(ctx context.Context, to, peer string, rate int64) error {
