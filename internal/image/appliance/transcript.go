@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 
 	"github.com/droveway/droveway"
@@ -15,6 +16,7 @@ type transcript struct {
 	total   int // steps
 	begun   int
 	result  *Result
+	changes int // bytes
 	failed  *wire.Failure
 	done    bool
 }
@@ -25,8 +27,8 @@ const ownSteps = 3
 
 // Limits of what is kept of a guest's word.
 const (
-	maxLog     = 256 << 10 // bytes
-	maxChanges = 10_000
+	maxLog     = 32 << 10  // bytes
+	maxChanges = 128 << 10 // bytes of JSON: with the rest of a job's record they have to fit into one message of the bus
 )
 
 // follow runs the machine to its end and judges what it said.
@@ -53,8 +55,8 @@ func (t *transcript) take(e wire.Event) {
 		t.begin(e.Step)
 	case e.Said != "":
 		t.say(e.Said)
-	case e.Change != nil && len(t.result.Changes) < maxChanges:
-		t.result.Changes = append(t.result.Changes, *e.Change)
+	case e.Change != nil:
+		t.change(*e.Change)
 	case e.Failed != nil && t.failed == nil:
 		if e.Failed.Kind == "" {
 			e.Failed.Kind = droveway.Internal
@@ -62,6 +64,14 @@ func (t *transcript) take(e wire.Event) {
 		t.failed = e.Failed
 	case e.Done:
 		t.done = true
+	}
+}
+
+// change keeps one, as long as there is room for it.
+func (t *transcript) change(c Change) {
+	b, _ := json.Marshal(c) // plain data always marshals
+	if t.changes += len(b); t.changes <= maxChanges {
+		t.result.Changes = append(t.result.Changes, c)
 	}
 }
 

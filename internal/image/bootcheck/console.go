@@ -37,7 +37,7 @@ func (c *console) look() (found *sign, more bool, err error) {
 		return nil, false, err
 	}
 	defer f.Close()
-	for {
+	for c.at <= maxRead {
 		b := make([]byte, chunk)
 		n, err := f.ReadAt(b, c.at)
 		if n > 0 {
@@ -53,6 +53,7 @@ func (c *console) look() (found *sign, more bool, err error) {
 			return nil, more, err
 		}
 	}
+	return nil, more, nil
 }
 
 // take adds what was read. The window overlaps, so that no sign is cut in two.

@@ -74,11 +74,11 @@ func (w *watch) look(ctx context.Context) (droveway.BootCheck, error) {
 	case w.console.at > maxRead:
 		return unknown("it writes to its console without end, and no sign is in it"), nil
 	case w.written() > maxWritten:
-		return unknown(fmt.Sprintf("it has written more than %d GiB to its disk and shown no sign", maxWritten>>30)), nil
-	case more:
-		w.spoke = time.Now()
+		return unknown(fmt.Sprintf("it has written more than %d GiB to its disk and its network and shown no sign", maxWritten>>30)), nil
 	case past > w.within:
 		return w.tooLong(), nil
+	case more:
+		w.spoke = time.Now()
 	case time.Since(w.spoke) > quiet && w.console.silent() && w.onNetwork():
 		return droveway.BootCheck{Verdict: droveway.BootOK, Sign: "network", Reason: "it uses its network card; its serial console is silent"}, nil
 	}
@@ -104,13 +104,15 @@ func unknown(reason string) droveway.BootCheck {
 	return droveway.BootCheck{Verdict: droveway.BootUnknown, Reason: reason, Advice: "look at the console: does the system write to the serial port at all? A repair lets it"}
 }
 
-// written is how many bytes the overlay takes.
-func (w *watch) written() int64 {
-	var st syscall.Stat_t
-	if err := syscall.Stat(w.spec.Disks[0].Path, &st); err != nil {
-		return 0
+// written is how many bytes the overlay takes, and what the guest sent by its card.
+func (w *watch) written() (n int64) {
+	for _, path := range []string{w.spec.Disks[0].Path, filepath.Join(w.spec.Dir, hypervisor.Captured("net0"))} {
+		var st syscall.Stat_t
+		if err := syscall.Stat(path, &st); err == nil {
+			n += st.Blocks * 512
+		}
 	}
-	return st.Blocks * 512
+	return n
 }
 
 // onNetwork reports whether the guest has used its card.
