@@ -153,6 +153,9 @@ func (w work) publish(ctx context.Context, r *run) error {
 	if err := w.stage.Remove(w.Stage); err != nil {
 		return err
 	}
+	if err := w.clearRepair(ctx, r); err != nil { // of a server that was killed right after it
+		return err
+	}
 	return r.Result(r.State.result())
 }
 

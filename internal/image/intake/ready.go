@@ -230,7 +230,7 @@ func (w work) repairOne(ctx context.Context, r *run, name string) error {
 	if err := w.clearWork(name); err != nil {
 		return err
 	}
-	defer func() { _ = w.clearWork(name) }() // if that fails, the undo or the next try does it
+	defer func() { _ = w.clearWork(name) }() // if that fails, the undo, the next try or publish does it
 	dir := w.workDir(name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return droveway.Errorf(droveway.Internal, "make a place for the repair of image %s: %w", name, err)
