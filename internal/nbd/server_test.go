@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"testing/iotest"
 
 	"github.com/droveway/droveway"
@@ -318,6 +319,8 @@ type heard struct {
 func (h *heard) Read(p []byte) (int, error)  { return h.says.Read(p) }
 func (h *heard) Write(p []byte) (int, error) { return len(p), nil }
 func (h *heard) Close() error                { return nil }
+
+func (h *heard) SetWriteDeadline(time.Time) error { return nil }
 
 // FuzzServer has clients that say anything at all: the server ends with an error
 // or without, and holds no more than it may.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/droveway/droveway"
 )
@@ -175,9 +176,16 @@ func putChunk(b []byte, kind uint16, q asked, length uint32) {
 	binary.BigEndian.PutUint32(b[16:], length)
 }
 
+// taking is how long a client may need to take one answer.
+const taking = 30 * time.Second
+
 func (s *session) send(b []byte) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	// One who does not take its answers holds room that others wait for.
+	if err := s.conn.SetWriteDeadline(time.Now().Add(taking)); err != nil {
+		return err
+	}
 	_, err := s.conn.Write(b)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -151,7 +152,17 @@ func (x *origin) remove() {
 	if x.store != nil {
 		x.store.close()
 	}
-	_ = os.RemoveAll(x.dir) // Sweep comes back to it
+	_ = removeOrigin(x.dir) // Sweep comes back to it
+}
+
+// removeOrigin removes what is said of an origin first: without it nothing of the rest
+// is believed, wherever a kill leaves it.
+func removeOrigin(dir string) error {
+	about := filepath.Join(dir, aboutFile)
+	if err := os.Remove(about); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fileError("remove", about, err)
+	}
+	return fileError("remove", dir, os.RemoveAll(dir))
 }
 
 // validID keeps names from outside within the directory.
@@ -210,8 +221,7 @@ func (o *Origins) Remove(id string) error {
 		x.remove()
 		return nil
 	}
-	dir := filepath.Join(o.cfg.Dir, id)
-	return fileError("remove", dir, os.RemoveAll(dir))
+	return removeOrigin(filepath.Join(o.cfg.Dir, id))
 }
 
 // Sweep removes the origins that nobody keeps, once they have been there for some

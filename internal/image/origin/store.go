@@ -64,7 +64,9 @@ func newStore(from remote, size int64, data, seen string, patience time.Duration
 }
 
 func (s *store) close() {
-	s.stop()
+	s.mu.Lock()
+	s.stop() // nobody foresees anything after that
+	s.mu.Unlock()
 	s.work.Wait()
 	_ = s.file.Close() // nothing is kept that could not be fetched again
 	_ = s.marks.f.Close()

@@ -309,9 +309,9 @@ func (r *Remote) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n, err := io.ReadFull(resp.Body, p)
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.ErrUnexpectedEOF) && (r.Size < 0 || off+int64(n) >= r.Size):
 		err = io.EOF
-	case err != nil && err != io.EOF:
+	case err != nil && err != io.EOF: // a connection that was cut, too
 		err = droveway.Errorf(sendKind(err), "fetch %s: %w", Shown(r.link), err)
 	}
 	return n, err
