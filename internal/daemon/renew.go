@@ -17,6 +17,8 @@ import (
 const (
 	renewMin = time.Second
 	renewMax = time.Hour
+	// After a failure, whatever is left: the server is not to be flooded.
+	renewAgain = 10 * time.Second
 )
 
 // renewal keeps the certificate of a host, for the traffic between hosts, from ending:
@@ -56,6 +58,9 @@ func (r *renewal) look(ctx context.Context) time.Duration {
 		r.log.Info("renewed the certificate of this host", "ended", ends)
 	} else if ctx.Err() == nil {
 		r.log.Warn("the certificate of this host is not renewed yet: machines cannot move to or from it once it ends", "ends", ends, "error", err)
+	}
+	if err != nil {
+		return max(clamp(time.Until(ends)/20), renewAgain)
 	}
 	return clamp(time.Until(ends) / 20)
 }
