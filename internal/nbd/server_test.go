@@ -17,8 +17,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 	"testing/iotest"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/pki"
