@@ -63,7 +63,8 @@ const (
 func makeGroup(t *testing.T, disk string) {
 	t.Helper()
 	dev := attach(t, disk, lvmAt, lvmSize)
-	config := "devices { use_devicesfile=0 } activation { udev_sync=0 udev_rules=0 }"
+	// Only its own device: tests at the same time have groups of the same name.
+	config := fmt.Sprintf("devices { use_devicesfile=0 filter=[ \"a|^%s$|\", \"r|.*|\" ] } activation { udev_sync=0 udev_rules=0 }", dev)
 	tool(t, "pvcreate", "-q", "-y", "--config", config, dev)
 	tool(t, "vgcreate", "-q", "--config", config, "lab", dev)
 	id := func(command, field, of string) string {

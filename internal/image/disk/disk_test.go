@@ -260,8 +260,25 @@ func FuzzDisk(f *testing.F) {
 	})
 }
 
+// TestLVMQuotes reads what LVM itself notes: the command that made the group, with its
+// quotes escaped, and a # and a } that mean nothing.
+func TestLVMQuotes(t *testing.T) {
+	s, err := parseLVMText(`description = "vgcreate --config 'filter=[ \"a|/dev/sda#|\", \"r|.*|\" ] }' c:\\"
+vg { id = "group" }`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.text("description"), `vgcreate --config 'filter=[ "a|/dev/sda#|", "r|.*|" ] }' c:\`; got != want {
+		t.Errorf("the description is %s", got)
+	}
+	if got := s.part("vg").text("id"); got != "group" {
+		t.Errorf("the group behind it has the id %q", got)
+	}
+}
+
 func FuzzLVMText(f *testing.F) {
 	f.Add(lvmText)
+	f.Add(`a = "\`)
 	f.Add(`a { b = [ "c`)
 	f.Fuzz(func(_ *testing.T, s string) { _, _ = parseLVMText(s) })
 }

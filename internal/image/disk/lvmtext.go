@@ -104,7 +104,16 @@ func (p *lvmParser) value() []string {
 	}
 }
 
-func unquote(s string) string { return strings.Trim(s, `"`) }
+var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`)
+
+// unquote gives what a token says; in quotes, \" and \\ stand for " and \.
+func unquote(s string) string {
+	inner, quoted := strings.CutPrefix(s, `"`)
+	if !quoted {
+		return s
+	}
+	return unescape.Replace(strings.TrimSuffix(inner, `"`))
+}
 
 const lvmSigns = "{}[]=,"
 
@@ -120,9 +129,7 @@ func (p *lvmParser) token() string {
 			p.at++
 		case c == '"':
 			start := p.at
-			p.at++
-			p.skipTo('"')
-			p.at = min(p.at+1, len(p.text))
+			p.skipQuoted()
 			return p.text[start:p.at]
 		case strings.IndexByte(lvmSigns, c) >= 0:
 			p.at++
@@ -136,6 +143,20 @@ func (p *lvmParser) token() string {
 		}
 	}
 	return ""
+}
+
+// skipQuoted goes behind the quoted string that begins here.
+func (p *lvmParser) skipQuoted() {
+	for p.at++; p.at < len(p.text); p.at++ {
+		switch p.text[p.at] {
+		case '\\':
+			p.at++
+		case '"':
+			p.at++
+			return
+		}
+	}
+	p.at = len(p.text)
 }
 
 func (p *lvmParser) skipTo(c byte) {

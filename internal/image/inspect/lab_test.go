@@ -134,7 +134,8 @@ func TestLVM(t *testing.T) {
 	disk := filepath.Join(t.TempDir(), "disk.raw")
 	tool(t, "truncate", "-s", "384M", disk)
 	dev := loop(t, disk)
-	config := "devices { use_devicesfile=0 } activation { udev_sync=0 udev_rules=0 }"
+	// Only its own device: tests at the same time have groups of the same name.
+	config := fmt.Sprintf("devices { use_devicesfile=0 filter=[ \"a|^%s$|\", \"r|.*|\" ] } activation { udev_sync=0 udev_rules=0 }", dev)
 	tool(t, "pvcreate", "-q", "-y", "--config", config, dev)
 	tool(t, "vgcreate", "-q", "--config", config, "lab", dev)
 	uuid := func(command, field string) string {
