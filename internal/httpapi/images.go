@@ -152,10 +152,11 @@ func (a *API) Recover(ctx context.Context) error {
 	have := map[string]bool{}
 	for _, img := range kept {
 		have[img.Name] = true
-		if a.underWay(ctx, img) {
-			continue
+		busy, err := a.underWay(ctx, img)
+		if err == nil && !busy {
+			err = a.record(ctx, img)
 		}
-		if err := a.record(ctx, img); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -164,7 +165,14 @@ func (a *API) Recover(ctx context.Context) error {
 		return err
 	}
 	for _, img := range listed {
-		if have[img.Name] || a.underWay(ctx, img) {
+		if have[img.Name] {
+			continue
+		}
+		busy, err := a.underWay(ctx, img)
+		if err != nil {
+			return err
+		}
+		if busy {
 			continue
 		}
 		a.cfg.Log.Info("an image that is not whole is forgotten", "image", img.Name)
@@ -175,13 +183,20 @@ func (a *API) Recover(ctx context.Context) error {
 	return nil
 }
 
-// underWay reports whether a job imports an image, which goes on by itself.
-func (a *API) underWay(ctx context.Context, img droveway.Image) bool {
+// underWay reports whether a job imports an image, which goes on by itself. That this
+// could not be found out is no answer: an image would be shown that is not whole.
+func (a *API) underWay(ctx context.Context, img droveway.Image) (bool, error) {
 	if img.Job == "" {
-		return false
+		return false, nil
 	}
 	j, err := a.cfg.Jobs.Get(ctx, img.Job)
-	return err == nil && !j.State.Ended()
+	if droveway.Is(err, droveway.NotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, droveway.Errorf(droveway.KindOf(err), "whether image %s is still being imported: %w", img.Name, err)
+	}
+	return !j.State.Ended(), nil
 }
 
 func (a *API) record(ctx context.Context, img droveway.Image) error {

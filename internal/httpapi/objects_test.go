@@ -116,6 +116,34 @@ func TestRecoverForgetsHalfImports(t *testing.T) {
 	}
 }
 
+// TestRecoverKeepsWhatItCannotTell has an import of which nobody can tell whether its
+// job still runs: nothing is concluded from that.
+func TestRecoverKeepsWhatItCannotTell(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := context.Background()
+	must(t, w.fleet.Images.Create(ctx, "half", droveway.Image{Meta: droveway.Meta{Name: "half"}, State: droveway.ImageFetching, Job: "j"}))
+	for _, c := range []struct {
+		fail  error
+		want  droveway.Kind
+		found int
+	}{
+		{droveway.Errorf(droveway.Unavailable, "the store is away"), droveway.Unavailable, 1},
+		{nil, "", 1}, // it runs
+		{droveway.Errorf(droveway.NotFound, "there is no such job"), "", 0},
+	} {
+		w.systems.fail = c.fail
+		if err := w.api.Recover(ctx); droveway.KindOf(err) != c.want {
+			t.Errorf("%v: Recover says %v", c.fail, err)
+		}
+		images, err := w.admin.Images(ctx)
+		must(t, err)
+		if len(images) != c.found {
+			t.Errorf("%v: images %+v", c.fail, images)
+		}
+	}
+}
+
 func TestNetworks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
