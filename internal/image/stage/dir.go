@@ -124,14 +124,16 @@ func (d *Dir) Remove(id string) error {
 		return err
 	}
 	defer release()
-	beside, err := filepath.Glob(d.file(id) + ".*") // an identifier has no pattern in it
+	// The path of the directory may have characters of a pattern in it; an identifier
+	// has none.
+	beside, err := fs.Glob(os.DirFS(d.path), id+".*")
 	if err != nil {
 		return fileError("look beside", id, err)
 	}
 	// The record first: a file without one begins anew.
-	for _, path := range slices.Concat([]string{d.file(id) + recordSuffix}, beside, []string{d.file(id) + newFile, d.file(id)}) {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fileError("remove", path, err)
+	for _, name := range slices.Concat([]string{id + recordSuffix}, beside, []string{id + newFile, id}) {
+		if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fileError("remove", d.file(name), err)
 		}
 	}
 	return nil

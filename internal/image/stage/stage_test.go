@@ -123,7 +123,7 @@ func TestKilled(t *testing.T) {
 
 func TestRefuses(t *testing.T) {
 	t.Parallel()
-	d := openDir(t, t.TempDir())
+	d := openDir(t, filepath.Join(t.TempDir(), "data [1]")) // which means something else to a pattern
 	f := open(t, d)
 	if _, err := d.Open(id); !droveway.Is(err, droveway.Conflict) {
 		t.Errorf("open twice: %v", err)
