@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -37,8 +38,10 @@ const maxRedirects = 10
 
 // NewClient makes a client that follows redirects, but never to where a secret
 // would travel in the clear, nor from a wider network into a narrower one.
-func NewClient(transport *http.Transport) *http.Client {
-	return &http.Client{Transport: newScoped(transport), CheckRedirect: func(to *http.Request, via []*http.Request) error {
+func NewClient(transport *http.Transport) *http.Client { return newClient(transport, isOwn) }
+
+func newClient(transport *http.Transport, own func(netip.Addr) bool) *http.Client {
+	return &http.Client{Transport: newScoped(transport, own), CheckRedirect: func(to *http.Request, via []*http.Request) error {
 		to.Header.Del("Referer") // it has the query, which may be a signature
 		switch {
 		case len(via) >= maxRedirects:

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/droveway/droveway"
@@ -42,13 +43,14 @@ func scopeOf(a netip.Addr) scope {
 	return public
 }
 
-// reached is the scope of the other end of a connection.
-func reached(a net.Addr) scope {
-	at, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return local // no network
-	}
-	return scopeOf(at.Addr())
+// isOwn reports whether an address is this machine's, as a public one may be. If that
+// cannot be told, it is.
+func isOwn(a netip.Addr) bool {
+	all, err := net.InterfaceAddrs()
+	return err != nil || slices.ContainsFunc(all, func(own net.Addr) bool {
+		p, err := netip.ParsePrefix(own.String())
+		return err == nil && p.Addr().Unmap() == a.Unmap().WithZone("")
+	})
 }
 
 // trail is the widest scope that a request and its redirects have been in.
@@ -77,22 +79,35 @@ func withTrail(ctx context.Context) context.Context {
 
 // scoped has connections for each scope, as one that is there already is used
 // without another look at where it goes.
-type scoped [public + 1]*http.Transport
+type scoped struct {
+	from [public + 1]*http.Transport
+	own  func(netip.Addr) bool // is an address this machine's
+}
 
-func newScoped(t *http.Transport) *scoped {
-	s := scoped{local: t}
+func newScoped(t *http.Transport, own func(netip.Addr) bool) *scoped {
+	s := &scoped{own: own}
+	s.from[local] = t
 	for from := private; from <= public; from++ {
-		s[from] = t.Clone()
-		s[from].DialContext = within(from, t.DialContext)
+		s.from[from] = t.Clone()
+		s.from[from].DialContext = s.within(from, t.DialContext)
 	}
-	return &s
+	return s
+}
+
+// reached is the scope of the other end of a connection.
+func (s *scoped) reached(c net.Conn) scope {
+	at, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil || s.own(at.Addr()) {
+		return local // no network, or not beyond this machine
+	}
+	return scopeOf(at.Addr())
 }
 
 type dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // within dials addresses that reach as far as a scope, or farther. It asks the
 // connection, as a name may mean another address each time it is looked up.
-func within(least scope, d dial) dial {
+func (s *scoped) within(least scope, d dial) dial {
 	if d == nil {
 		d = (&net.Dialer{}).DialContext
 	}
@@ -101,9 +116,9 @@ func within(least scope, d dial) dial {
 		if err != nil {
 			return nil, err
 		}
-		if s := reached(c.RemoteAddr()); s < least {
+		if to := s.reached(c); to < least {
 			_ = c.Close()
-			return nil, droveway.Errorf(droveway.Invalid, "a redirect from %s to %s: give that address itself if you trust it", least, s)
+			return nil, droveway.Errorf(droveway.Invalid, "a redirect from %s to %s: give that address itself if you trust it", least, to)
 		}
 		return c, nil
 	}
@@ -112,18 +127,18 @@ func within(least scope, d dial) dial {
 func (s *scoped) RoundTrip(r *http.Request) (*http.Response, error) {
 	t, ok := r.Context().Value(trailKey{}).(*trail)
 	if !ok {
-		return s[local].RoundTrip(r)
+		return s.from[local].RoundTrip(r)
 	}
 	from := t.scope()
 	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
-		GotConn: func(i httptrace.GotConnInfo) { t.extend(reached(i.Conn.RemoteAddr())) },
+		GotConn: func(i httptrace.GotConnInfo) { t.extend(s.reached(i.Conn)) },
 	})
-	return s[from].RoundTrip(r.WithContext(ctx))
+	return s.from[from].RoundTrip(r.WithContext(ctx))
 }
 
 // CloseIdleConnections is what http.Client looks for.
 func (s *scoped) CloseIdleConnections() {
-	for _, t := range s {
+	for _, t := range s.from {
 		t.CloseIdleConnections()
 	}
 }

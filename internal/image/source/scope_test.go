@@ -28,6 +28,22 @@ func TestScopeOf(t *testing.T) {
 	}
 }
 
+// TestOwnAddress knows the addresses of this machine, whatever is in front of them.
+func TestOwnAddress(t *testing.T) {
+	t.Parallel()
+	all, err := net.InterfaceAddrs()
+	must(t, err)
+	for _, a := range all {
+		own := netip.MustParsePrefix(a.String()).Addr()
+		if !isOwn(own) || own.Is4() && !isOwn(netip.AddrFrom16(own.As16())) {
+			t.Errorf("%s is not this machine's", own)
+		}
+	}
+	if isOwn(netip.MustParseAddr("192.0.2.1")) || isOwn(netip.MustParseAddr("2001:db8::1")) {
+		t.Error("another machine's address is this one's")
+	}
+}
+
 // elsewhere is a connection that says it goes to another address.
 type elsewhere struct {
 	net.Conn
@@ -51,7 +67,10 @@ func newInternet(t *testing.T) (*internet, *http.Client) {
 	n := &internet{}
 	n.server = httptest.NewServer(n)
 	t.Cleanup(n.server.Close)
-	c := NewClient(&http.Transport{DialContext: n.dial})
+	own := func(a netip.Addr) bool {
+		return a == netip.MustParseAddr("198.51.100.7") || a == netip.MustParseAddr("10.9.9.9")
+	}
+	c := newClient(&http.Transport{DialContext: n.dial}, own)
 	t.Cleanup(c.CloseIdleConnections)
 	return n, c
 }
@@ -101,6 +120,9 @@ func TestRedirects(t *testing.T) {
 		"10.0.0.5/169.254.169.254/disk":      true,
 		"127.0.0.1/10.0.0.5/disk":            false,
 		"127.0.0.1/127.0.0.2/disk":           false,
+		"public.test/198.51.100.7/disk":      true, // this machine's own address, though a public one
+		"10.0.0.5/10.9.9.9/disk":             true,
+		"198.51.100.7/127.0.0.1/disk":        false,
 	} {
 		t.Run(strings.ReplaceAll(path, "/", "→"), func(t *testing.T) {
 			t.Parallel()
