@@ -263,8 +263,10 @@ func Known(client *http.Client, link, tag string, size int64) *Remote {
 }
 
 // Read fills p from off on. ErrChanged says that the contents are not those of the
-// Tag any more. A server that falls silent is Unavailable.
+// Tag any more. A server that falls silent, or hardly gives anything, is Unavailable.
 func (r *Remote) Read(ctx context.Context, p []byte, off int64) error {
+	ctx, cancel := r.within(ctx, len(p))
+	defer cancel()
 	resp, err := r.get(ctx, off, off+int64(len(p))-1)
 	if err != nil {
 		return err
@@ -282,6 +284,16 @@ func (r *Remote) Read(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
+// trickle is how many bytes a second are the least that counts as an answer.
+const trickle = 16 << 10
+
+// within bounds the time for a part of n bytes: a server that gives a byte now and then
+// is never silent.
+func (r *Remote) within(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	most := r.silence + time.Duration(n)*time.Second/trickle
+	return context.WithTimeoutCause(ctx, most, droveway.Errorf(droveway.Unavailable, "the server has not sent %d bytes within %s", n, most))
+}
+
 // checkWhole tells why a server gives the whole file to somebody who asked for a
 // part of it.
 func (r *Remote) checkWhole(resp *http.Response) error {
@@ -291,8 +303,8 @@ func (r *Remote) checkWhole(resp *http.Response) error {
 	return ErrChanged
 }
 
-// ReadAt reads a part, to look into a file without fetching it. It has as long for
-// the part as a server may be silent.
+// ReadAt reads a part, to look into a file without fetching it. Its time is bounded as
+// that of Read.
 func (r *Remote) ReadAt(p []byte, off int64) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -300,7 +312,7 @@ func (r *Remote) ReadAt(p []byte, off int64) (int, error) {
 	if r.Size >= 0 && off >= r.Size {
 		return 0, io.EOF
 	}
-	ctx, cancel := context.WithTimeoutCause(r.ctx, r.silence, droveway.Errorf(droveway.Unavailable, "the server has not sent %d bytes within %s", len(p), r.silence))
+	ctx, cancel := r.within(r.ctx, len(p))
 	defer cancel()
 	resp, err := r.get(ctx, off, off+int64(len(p))-1)
 	if err != nil {

@@ -222,6 +222,9 @@ func TestSilentServer(t *testing.T) {
 	if _, err := r.ReadAt(make([]byte, 1000), 0); !droveway.Is(err, droveway.Unavailable) || !strings.Contains(err.Error(), "has not sent 1000 bytes") {
 		t.Errorf("a byte at a time: %v", err)
 	}
+	if err := r.Read(t.Context(), make([]byte, 1000), 0); !droveway.Is(err, droveway.Unavailable) || !strings.Contains(err.Error(), "has not sent 1000 bytes") {
+		t.Errorf("a byte at a time of a file that is known: %v", err)
+	}
 }
 
 // TestSlowReader takes its time between reads, which is not the server's fault.
