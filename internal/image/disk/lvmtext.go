@@ -104,15 +104,13 @@ func (p *lvmParser) value() []string {
 	}
 }
 
-var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`)
-
 // unquote gives what a token says; in quotes, \" and \\ stand for " and \.
 func unquote(s string) string {
 	inner, quoted := strings.CutPrefix(s, `"`)
 	if !quoted {
 		return s
 	}
-	return unescape.Replace(strings.TrimSuffix(inner, `"`))
+	return strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(strings.TrimSuffix(inner, `"`))
 }
 
 const lvmSigns = "{}[]=,"
