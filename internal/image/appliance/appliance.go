@@ -56,8 +56,9 @@ type Result struct {
 
 // Repair creates the overlay and carries out the plan on it. When it fails, there is
 // no overlay, and the error says at which step and what was said there: Unsupported
-// if this host or this image is not fit for it, Unavailable if it took too long or
-// ctx ended, Invalid if the guest is to blame.
+// if this host or this image is not fit for it, Unavailable if the appliance could not
+// be started, ctx ended or it took too long (ErrTooLong), Invalid if the guest is to
+// blame, Internal if the appliance failed.
 func (a *Appliance) Repair(ctx context.Context, r Request) (*Result, error) {
 	result, err := a.repair(ctx, r)
 	if err != nil {

@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,6 +36,7 @@ type machine struct {
 // Limits of QEMU beside its time.
 const (
 	maxAddresses = 6 << 30 // bytes: the guest's memory, translated code, threads
+	maxOverlay   = 4 << 30 // bytes: a repair writes initramfs and originals, and the disk may have room for far more
 	translations = 128     // MiB of translated code
 	maxConsole   = 16 << 10
 )
@@ -43,9 +45,12 @@ const (
 // emulated processor that is starved for a moment fails that.
 const bootArguments = "console=ttyS0 loglevel=4 panic=-1 mitigations=off no_timer_check random.trust_cpu=on selinux=0 apparmor=0 rdinit=" + wire.Program
 
+// ErrTooLong says that a repair had its time, and was not done.
+var ErrTooLong = errors.New("it takes too long")
+
 // run boots the machine and hands on what it says, until it has ended.
 func (m *machine) run(ctx context.Context, take func(wire.Event)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, m.limit, droveway.Errorf(droveway.Unavailable, "it takes more than %s: give it more time, or a host with KVM", m.limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, m.limit, droveway.Errorf(droveway.Unavailable, "%w: more than %s: a server with KVM is far quicker", ErrTooLong, m.limit))
 	defer cancel()
 	port, portIn, err := os.Pipe()
 	if err != nil {
@@ -116,7 +121,7 @@ func (m *machine) command(ctx context.Context, port *os.File) (*exec.Cmd, []*os.
 	})
 	chardev := "file,id=port,append=on,path=" + set(port)
 	args = append([]string{
-		"--as=" + strconv.Itoa(maxAddresses), "--cpu=" + strconv.Itoa(2*int(m.limit/time.Second)), "--core=0", "--",
+		"--as=" + strconv.Itoa(maxAddresses), "--cpu=" + strconv.Itoa(2*int(m.limit/time.Second)), "--fsize=" + strconv.Itoa(maxOverlay), "--core=0", "--",
 		m.qemu, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-vga", "none",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-machine", "q35,graphics=off", "-accel", m.accelerator(), "-cpu", "max", "-smp", "1", "-m", strconv.Itoa(m.memory),

@@ -58,7 +58,7 @@ func (t *transcript) take(e wire.Event) {
 	case e.Change != nil:
 		t.change(*e.Change)
 	case e.Failed != nil && t.failed == nil:
-		if e.Failed.Kind == "" {
+		if k := e.Failed.Kind; k == "" || k == droveway.Unavailable { // which would say: try again
 			e.Failed.Kind = droveway.Internal
 		}
 		t.failed = e.Failed

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -242,7 +243,7 @@ func (w work) repairOne(ctx context.Context, r *run, name string) error {
 	}
 	done, err := w.cfg.Repairer.Repair(ctx, appliance.Request{Image: image, Overlay: overlay, Plan: res.Plan, Report: res.Report, MACs: w.MACs})
 	if err != nil {
-		return droveway.Errorf(droveway.KindOf(err), "image %s: %w", name, err)
+		return hopeless(droveway.Errorf(droveway.KindOf(err), "image %s: %w", name, err))
 	}
 	r.State.Log = done.Log
 	if err := volume.Flatten(ctx, overlay, flat, res.Report.Image.Size); err != nil {
@@ -254,6 +255,16 @@ func (w work) repairOne(ctx context.Context, r *run, name string) error {
 		f.Changes = append(f.Changes, droveway.Change(c))
 	}
 	return w.replace(ctx, r, name, flat)
+}
+
+// hopeless marks the errors of a repair that ran and came to nothing: the same kernel and
+// the same files would do it again, and each time may take the whole of its time. What
+// kept it from running may be over at the next attempt.
+func hopeless(err error) error {
+	if droveway.Is(err, droveway.Internal) || errors.Is(err, appliance.ErrTooLong) {
+		return job.Permanent(err)
+	}
+	return err
 }
 
 // replace makes the repaired disk the image. The description says that it is.

@@ -234,19 +234,24 @@ func TestRepairFails(t *testing.T) {
 		how   droveway.Repair
 		err   error
 		state droveway.JobState
+		tried int
 	}{
-		"auto":             {droveway.RepairAuto, droveway.Errorf(droveway.Conflict, "step initramfs: no space left"), droveway.JobFailed},
-		"auto, no kernel":  {droveway.RepairAuto, droveway.Missing("image.repair", "no kernel"), droveway.JobSucceeded},
-		"force, no kernel": {droveway.RepairForce, droveway.Missing("image.repair", "no kernel"), droveway.JobFailed},
+		"auto":             {droveway.RepairAuto, droveway.Errorf(droveway.Conflict, "step initramfs: no space left"), droveway.JobFailed, 1},
+		"auto, no kernel":  {droveway.RepairAuto, droveway.Missing("image.repair", "no kernel"), droveway.JobSucceeded, 1},
+		"force, no kernel": {droveway.RepairForce, droveway.Missing("image.repair", "no kernel"), droveway.JobFailed, 1},
+		"it failed":        {droveway.RepairAuto, droveway.Errorf(droveway.Internal, "step mount: the appliance ended"), droveway.JobFailed, 1},
+		"too long":         {droveway.RepairAuto, droveway.Errorf(droveway.Unavailable, "stopped: %w", appliance.ErrTooLong), droveway.JobFailed, 1},
+		"not begun":        {droveway.RepairAuto, droveway.Errorf(droveway.Unavailable, "start qemu: too many processes"), droveway.JobFailed, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, js)
-			w.furnish().fails = k.err
+			shop := w.furnish()
+			shop.fails = k.err
 			source := debian(t)
 			j := w.begin(t, Request{Name: "a", Link: sourcetest.New(t, source, sourcetest.Manners{}).URL, Repair: k.how}).do(t, t.Context())
-			if j.State != k.state {
-				t.Errorf("the job %s: %s", j.State, j.Error)
+			if j.State != k.state || shop.repaired != k.tried {
+				t.Errorf("the job %s after %d attempts: %s", j.State, shop.repaired, j.Error)
 			}
 			if k.state == droveway.JobFailed {
 				w.wantNothing(t)
