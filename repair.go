@@ -38,6 +38,42 @@ func (c Check) Validate() error {
 	return Errorf(Invalid, "check %q: use %s, %s or %s", string(c), CheckAuto, CheckBoot, CheckNone)
 }
 
+// Addresses says what a repair does with the fixed IP addresses of a guest.
+type Addresses string
+
+// What becomes of fixed addresses.
+const (
+	AddressesKeep Addresses = "keep"
+	AddressesDHCP Addresses = "dhcp" // given up: the guest asks for new ones by DHCP
+)
+
+// Validate checks the word; empty is AddressesKeep.
+func (a Addresses) Validate() error {
+	switch a {
+	case "", AddressesKeep, AddressesDHCP:
+		return nil
+	}
+	return Errorf(Invalid, "addresses %q: use %s or %s", string(a), AddressesKeep, AddressesDHCP)
+}
+
+// Rebuild says who makes the initramfs and the loader's configuration in a repair.
+type Rebuild string
+
+// Who makes them.
+const (
+	RebuildAuto  Rebuild = "auto"  // the repair itself, where writing files is enough
+	RebuildGuest Rebuild = "guest" // the guest's own programs
+)
+
+// Validate checks the word; empty is RebuildAuto.
+func (r Rebuild) Validate() error {
+	switch r {
+	case "", RebuildAuto, RebuildGuest:
+		return nil
+	}
+	return Errorf(Invalid, "rebuild %q: use %s or %s", string(r), RebuildAuto, RebuildGuest)
+}
+
 // ImageSystem is what an image holds, and what a repair would change in it.
 type ImageSystem struct {
 	Status   ImageState      `json:"status"`       // identified, ambiguous or unsupported
@@ -47,7 +83,7 @@ type ImageSystem struct {
 	Firmware []Firmware      `json:"firmware,omitempty"` // it boots with
 	Findings []ImageFinding  `json:"findings,omitempty"`
 	Steps    []PlannedChange `json:"steps,omitempty"`
-	Needed   bool            `json:"needed,omitempty"`  // without some of the steps it would not run here
+	Needed   bool            `json:"needed,omitempty"`  // without some of the steps it would not run here, or not as it was ordered
 	Blocked  bool            `json:"blocked,omitempty"` // it would not run here, and no repair helps
 }
 
@@ -65,6 +101,7 @@ type PlannedChange struct {
 	What  string   `json:"what"`
 	Why   string   `json:"why"`
 	Files []string `json:"files,omitempty"` // in the guest
+	Runs  []string `json:"runs,omitempty"`  // programs of the guest, with their arguments
 }
 
 // Change is a file of the guest that a repair has made or changed.

@@ -219,9 +219,11 @@ type ImportRequest struct {
 	Disk   string `json:"disk,omitempty" doc:"Which disk of an archive, by number from 1 on or by name (default: all, as NAME-1 and so on if there are several)"`
 	SHA256 string `json:"sha256,omitempty" doc:"SHA-256 that the source must have, in hexadecimal"`
 
-	Repair droveway.Repair `json:"repair,omitempty" enum:"auto,none,force" doc:"Change what keeps the guest from running here (default: auto, if it would not run otherwise)"`
-	Check  droveway.Check  `json:"check,omitempty" enum:"auto,boot,none" doc:"Boot the image before it is published (default: auto, if it was repaired)"`
-	MACs   []string        `json:"macs,omitempty" maxItems:"8" doc:"Addresses of the machine's network cards, so that a repair can keep their names"`
+	Repair    droveway.Repair    `json:"repair,omitempty" enum:"auto,none,force" doc:"Change what keeps the guest from running here (default: auto, if it would not run otherwise)"`
+	Check     droveway.Check     `json:"check,omitempty" enum:"auto,boot,none" doc:"Boot the image before it is published (default: auto, if it was repaired)"`
+	Addresses droveway.Addresses `json:"addresses,omitempty" enum:"keep,dhcp" doc:"Fixed IP addresses of the guest: kept, or given up for those of DHCP, which counts as a repair that is needed (default: keep)"`
+	Rebuild   droveway.Rebuild   `json:"rebuild,omitempty" enum:"auto,guest" doc:"Who makes the initramfs and the loader's configuration in a repair: auto writes files where that is enough, guest has the guest's own programs do it (default: auto)"`
+	MACs      []string           `json:"macs,omitempty" maxItems:"8" doc:"Addresses of the machine's network cards, so that a repair can keep their names"`
 }
 
 // OriginRequest names the source of an image that a machine is to run from before it

@@ -37,7 +37,8 @@ one image called NAME.
 What the image holds is found out before it is published. One that would not run here
 is repaired, if it can be (--repair auto), and then booted to see whether it comes up
 (--check auto); one that is made for virtio, as cloud images are, stays as it is. An
-image that fails its boot check is not published. --dry-run shows what would be done.`
+image that fails its boot check is not published. --dry-run shows what would be done.
+Fixed IP addresses stay, unless --addresses dhcp gives them up, which is a repair.`
 
 // importFlags are the flags of image import.
 type importFlags struct {
@@ -68,12 +69,27 @@ func imageImport(a *app) *cobra.Command {
 	c.Flags().StringVar((*string)(&f.req.Repair), "repair", "auto", "change what keeps the guest from running here: auto, none or force")
 	c.Flags().StringVar((*string)(&f.req.Check), "check", "auto", "boot the image before it is published: auto (if it was repaired), boot or none")
 	c.Flags().StringArrayVar(&f.req.MACs, "mac", nil, "`address` of a network card of the machine, so that a repair keeps the card's name (repeatable)")
+	addHow(c, &f.req.Addresses, &f.req.Rebuild)
+	_ = c.RegisterFlagCompletionFunc("repair", oneOf(droveway.RepairAuto, droveway.RepairNone, droveway.RepairForce))
+	_ = c.RegisterFlagCompletionFunc("check", oneOf(droveway.CheckAuto, droveway.CheckBoot, droveway.CheckNone))
 	c.Flags().BoolVar(&f.dry, "dry-run", false, "tell what SOURCE is and what would become of it, and copy nothing")
 	return c
 }
 
+// addHow adds the flags that say how a repair is done.
+func addHow(c *cobra.Command, addresses *droveway.Addresses, rebuild *droveway.Rebuild) {
+	c.Flags().StringVar((*string)(addresses), "addresses", "keep", "fixed IP addresses in the guest: keep, or dhcp to give them up")
+	c.Flags().StringVar((*string)(rebuild), "rebuild", "auto", "initramfs and loader in a repair: auto (by writing files, where that is enough) or guest (by the guest's own programs)")
+	_ = c.RegisterFlagCompletionFunc("addresses", oneOf(droveway.AddressesKeep, droveway.AddressesDHCP))
+	_ = c.RegisterFlagCompletionFunc("rebuild", oneOf(droveway.RebuildAuto, droveway.RebuildGuest))
+}
+
+func (f *importFlags) wishes() preflight.Wishes {
+	return preflight.Wishes{Repair: f.req.Repair, Check: f.req.Check, Addresses: f.req.Addresses, Rebuild: f.req.Rebuild}
+}
+
 func (a *app) importImage(ctx context.Context, name, from string, f *importFlags) error {
-	if err := errors.Join(droveway.ValidName("image", name), f.req.Repair.Validate(), f.req.Check.Validate()); err != nil {
+	if err := errors.Join(droveway.ValidName("image", name), f.wishes().Validate()); err != nil {
 		return err
 	}
 	scheme, _, isURL := strings.Cut(from, "://")
@@ -137,7 +153,7 @@ func (a *app) importFile(ctx context.Context, name, path string, f *importFlags)
 	}
 	if f.dry {
 		plan.Resumable = true
-		if err := preflight.Foresee(ctx, s, &plan, f.req.Disk, f.req.Repair, f.req.Check); err != nil {
+		if err := preflight.Foresee(ctx, s, &plan, f.req.Disk, f.wishes()); err != nil {
 			return err
 		}
 		return a.printPlan(plan)
@@ -274,7 +290,11 @@ func (a *app) foreseen(i droveway.PlannedImage) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Level, f.What, strings.TrimSuffix(f.Why+": "+f.Advice, ": "))
 	}
 	for _, s := range i.System.Steps {
-		fmt.Fprintf(w, "change\t%s\t%s\n", s.What, s.Why)
+		what := s.What
+		if len(s.Runs) > 0 {
+			what += ", by " + strings.Join(s.Runs, ", ")
+		}
+		fmt.Fprintf(w, "change\t%s\t%s\n", what, s.Why)
 	}
 	return flush(w)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/droveway/droveway/internal/image/identify"
 	"github.com/droveway/droveway/internal/image/inspect"
 	"github.com/droveway/droveway/internal/image/luks"
+	"github.com/droveway/droveway/internal/image/preflight"
 	"github.com/droveway/droveway/internal/image/repair"
 )
 
@@ -24,7 +25,8 @@ const inspectGC = 400
 
 // imageInspect needs no server: it reads the file by itself.
 func imageInspect(a *app) *cobra.Command {
-	var explain, preflight bool
+	var explain, alone bool
+	var wishes preflight.Wishes
 	var vectors string
 	var keyFiles []string
 	c := &cobra.Command{
@@ -34,6 +36,9 @@ func imageInspect(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			// One short run that keeps little: to collect what it leaves costs more.
 			defer debug.SetGCPercent(debug.SetGCPercent(inspectGC))
+			if err := wishes.Validate(); err != nil {
+				return err
+			}
 			c, err := catalog(vectors)
 			if err != nil {
 				return err
@@ -44,15 +49,15 @@ func imageInspect(a *app) *cobra.Command {
 			}
 			var plan *repair.Plan
 			r, err := inspect.File(cmd.Context(), args[0], inspect.Options{Catalog: c, Keys: keys, Then: func(r *inspect.Report, t *filesystem.Tree) (err error) {
-				plan, err = repair.Make(r, t)
+				plan, err = repair.MakeWith(r, t, wishes.Options())
 				return err
 			}})
 			switch {
 			case err != nil:
 				return err
-			case preflight && a.output == "table":
-				return writePlan(a.env.Out, plan)
-			case preflight:
+			case alone && a.output == "table":
+				return writePlan(a.env.Out, plan, wishes.Full())
+			case alone:
 				return a.encode(plan)
 			case a.output == "table":
 				return writeInspection(a.env.Out, r, plan, explain)
@@ -61,8 +66,9 @@ func imageInspect(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&explain, "explain", false, "show the tests and how near each system is")
-	c.Flags().BoolVar(&preflight, "preflight", false, "show what a repair would change, file by file, and what will not work")
+	c.Flags().BoolVar(&alone, "preflight", false, "show what a repair would change, file by file, and what will not work")
 	c.Flags().StringVar(&vectors, "vectors", "", "folder of further identification files (*.yaml)")
+	addHow(c, &wishes.Addresses, &wishes.Rebuild)
 	c.Flags().StringArrayVar(&keyFiles, "luks-key", nil, "file with a key or passphrase for encrypted volumes; UUID=FILE for one of them (repeatable)")
 	return c
 }

@@ -29,8 +29,8 @@ func writePreflight(w io.Writer, p *repair.Plan) {
 	}
 }
 
-// writePlan shows each change in full.
-func writePlan(out io.Writer, p *repair.Plan) error {
+// writePlan shows each change in full. With full the guest's own programs run.
+func writePlan(out io.Writer, p *repair.Plan, full bool) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	writePreflight(w, p)
 	if err := flush(w); err != nil {
@@ -45,7 +45,7 @@ func writePlan(out io.Writer, p *repair.Plan) error {
 			fmt.Fprintf(out, "  registry SYSTEM\\%s: %q = %s\n", e.Key, e.Name, e.Value)
 		}
 		how := "run in the guest"
-		if s.Enough {
+		if len(s.Programs(full)) == 0 {
 			how = "no need to run in the guest"
 		}
 		for _, r := range s.Run {

@@ -16,6 +16,7 @@ import (
 	"github.com/droveway/droveway/internal/cli"
 	"github.com/droveway/droveway/internal/daemon"
 	"github.com/droveway/droveway/internal/daemon/daemontest"
+	"github.com/droveway/droveway/internal/image/imagetest"
 	"github.com/droveway/droveway/internal/image/sourcetest"
 )
 
@@ -32,7 +33,8 @@ func TestMain(m *testing.M) {
 // Each script has a fleet of its own, with hosts a and b. $DISK is the file of a
 // small image, exits runs a command that must end with a code, break makes a verb
 // of a host's driver fail with a kind of error and ! break mends it, serve serves a
-// file at $URL and cuts connections.
+// file at $URL and cuts connections, foreign makes a disk with a Debian of another
+// hypervisor.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/script/*.txtar")
@@ -55,9 +57,12 @@ func TestScripts(t *testing.T) {
 					"exits": exits,
 					"until": until,
 					"serve": func(ts *testscript.TestScript, _ bool, args []string) {
-						b, err := os.ReadFile(args[0])
+						b, err := os.ReadFile(ts.MkAbs(args[0]))
 						ts.Check(err)
 						ts.Setenv("URL", sourcetest.New(t, b, sourcetest.Manners{CutAfter: 300 << 10}).URL)
+					},
+					"foreign": func(ts *testscript.TestScript, _ bool, args []string) {
+						ts.Check(os.WriteFile(ts.MkAbs(args[0]), imagetest.Image(t, "../../image/inspect/testdata/split"), 0o600))
 					},
 					"break": func(_ *testscript.TestScript, neg bool, args []string) {
 						var err error

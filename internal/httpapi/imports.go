@@ -22,7 +22,8 @@ type Import struct {
 func (i *Import) request() intake.Request {
 	b := &i.Body
 	return intake.Request{
-		Name: i.Name, Link: b.Link, Shown: b.Shown, Upload: b.Upload, Disk: b.Disk, SHA256: b.SHA256, Repair: b.Repair, Check: b.Check, MACs: b.MACs,
+		Name: i.Name, Link: b.Link, Shown: b.Shown, Upload: b.Upload, Disk: b.Disk, SHA256: b.SHA256,
+		Repair: b.Repair, Check: b.Check, Addresses: b.Addresses, Rebuild: b.Rebuild, MACs: b.MACs,
 	}
 }
 

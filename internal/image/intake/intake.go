@@ -89,9 +89,11 @@ type Request struct {
 	Disk   string // which disk of an archive, by number or name; empty: all
 	SHA256 string // that the source must have; empty: any
 
-	Repair droveway.Repair // empty: auto
-	Check  droveway.Check  // empty: auto
-	MACs   []string        // of the machine's cards, so that they keep their names
+	Repair    droveway.Repair    // empty: auto
+	Check     droveway.Check     // empty: auto
+	Addresses droveway.Addresses // empty: keep
+	Rebuild   droveway.Rebuild   // empty: auto
+	MACs      []string           // of the machine's cards, so that they keep their names
 }
 
 func (r *Request) check() error {
@@ -110,11 +112,12 @@ func (r *Request) check() error {
 	return source.Check(r.Link)
 }
 
+func (r *Request) wishes() preflight.Wishes {
+	return preflight.Wishes{Repair: r.Repair, Check: r.Check, Addresses: r.Addresses, Rebuild: r.Rebuild}
+}
+
 func (r *Request) checkRepair() error {
-	if err := r.Repair.Validate(); err != nil {
-		return err
-	}
-	if err := r.Check.Validate(); err != nil {
+	if err := r.wishes().Validate(); err != nil {
 		return err
 	}
 	for _, m := range r.MACs {
@@ -148,7 +151,7 @@ func identifier(of ...string) string {
 // refused.
 func (i *Intake) Plan(ctx context.Context, r Request) (droveway.ImportPlan, error) {
 	return i.foresee(ctx, r, func(s *survey.Source, p *droveway.ImportPlan) error {
-		return preflight.Foresee(ctx, s, p, r.Disk, r.Repair, r.Check)
+		return preflight.Foresee(ctx, s, p, r.Disk, r.wishes())
 	})
 }
 
@@ -309,15 +312,21 @@ func (i *Intake) drop(a args) {
 }
 
 func (r *Request) args() args {
-	return args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256, Repair: r.Repair, Check: r.Check, MACs: r.MACs}
+	return args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256, Repair: r.Repair, Check: r.Check, Addresses: r.Addresses, Rebuild: r.Rebuild, MACs: r.MACs}
+}
+
+// insists reports whether a repair was asked for by name: what cannot be done is then
+// refused, and not left out.
+func (r *Request) insists() bool {
+	return r.Repair == droveway.RepairForce || r.Addresses == droveway.AddressesDHCP
 }
 
 // able reports as Unsupported what is asked for and cannot be done here.
 func (i *Intake) able(ctx context.Context, r Request) error {
-	if r.Repair == droveway.RepairForce && i.cfg.Repairer == nil || r.Check == droveway.CheckBoot && i.cfg.Checker == nil {
-		return droveway.Missing("qemu", "import image %s: this server neither repairs images nor boots them: use --repair auto and --check auto", r.Name)
+	if r.insists() && i.cfg.Repairer == nil || r.Check == droveway.CheckBoot && i.cfg.Checker == nil {
+		return droveway.Missing("qemu", "import image %s: this server neither repairs images nor boots them: use --repair auto, --check auto and --addresses keep", r.Name)
 	}
-	if (r.Repair == droveway.RepairForce || r.Check == droveway.CheckBoot) && i.cfg.Checker != nil {
+	if (r.insists() || r.Check == droveway.CheckBoot) && i.cfg.Checker != nil {
 		return i.cfg.Checker.Ready(ctx, droveway.BIOS)
 	}
 	return nil

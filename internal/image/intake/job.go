@@ -8,6 +8,7 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/job"
+	"github.com/droveway/droveway/internal/image/preflight"
 )
 
 // args are the arguments of the job. There are no secrets among them.
@@ -18,9 +19,21 @@ type args struct {
 	Disk     string `json:"disk,omitempty"`
 	SHA256   string `json:"sha256,omitempty"`
 
-	Repair droveway.Repair `json:"repair,omitempty"`
-	Check  droveway.Check  `json:"check,omitempty"`
-	MACs   []string        `json:"macs,omitempty"`
+	Repair    droveway.Repair    `json:"repair,omitempty"`
+	Check     droveway.Check     `json:"check,omitempty"`
+	Addresses droveway.Addresses `json:"addresses,omitempty"`
+	Rebuild   droveway.Rebuild   `json:"rebuild,omitempty"`
+	MACs      []string           `json:"macs,omitempty"`
+}
+
+// request is what the arguments ask for.
+func (a *args) request() Request {
+	return Request{Name: a.Name, Repair: a.Repair, Check: a.Check, Addresses: a.Addresses, Rebuild: a.Rebuild, MACs: a.MACs}
+}
+
+func (a *args) wishes() preflight.Wishes {
+	r := a.request()
+	return r.wishes()
 }
 
 // fetches reports whether the source is a link. Then the transfer is the job's own.

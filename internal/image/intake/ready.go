@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/droveway/droveway"
@@ -55,7 +56,7 @@ func (w work) inspect(ctx context.Context, r *run) error {
 			return err
 		}
 		all[name] = &found{}
-		res, err := preflight.File(ctx, w.cfg.Library.Path(name))
+		res, err := preflight.File(ctx, w.cfg.Library.Path(name), w.wishes())
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -77,7 +78,8 @@ func (w work) inspect(ctx context.Context, r *run) error {
 // plan decides what is repaired and what is booted. What was asked for by name and
 // cannot be done is refused; what would only be better is a note.
 func (w work) plan(ctx context.Context, r *run) error {
-	if err := w.able(ctx, Request{Name: w.Name, Repair: w.Repair, Check: w.Check}); err != nil {
+	asked := w.request()
+	if err := w.able(ctx, asked); err != nil {
 		return err
 	}
 	if err := w.refuse(r); err != nil {
@@ -86,17 +88,27 @@ func (w work) plan(ctx context.Context, r *run) error {
 	for _, name := range r.State.Images {
 		f := r.State.Found[name]
 		f.Repair = preflight.Repairs(w.Repair, f.System)
-		if f.Repair && w.Repair != droveway.RepairForce {
+		if f.Repair && !asked.insists() {
 			f.Repair = w.can(ctx, r, name, "needs a repair", w.cfg.Repairer != nil, droveway.BIOS)
 		}
 		if err := w.planCheck(ctx, r, name, f); err != nil {
 			return err
 		}
+		w.noteAddresses(r, name, f)
 		for _, why := range blockers(f.System) {
 			r.State.note(fmt.Sprintf("image %s will not run: %s", name, why))
 		}
 	}
 	return nil
+}
+
+// noteAddresses says so if addresses were to be given up, and there are none that can be.
+func (w work) noteAddresses(r *run, name string, f *found) {
+	gives := func(c droveway.PlannedChange) bool { return c.Step == "dhcp" }
+	if w.Addresses != droveway.AddressesDHCP || f.Repair && slices.ContainsFunc(f.System.Steps, gives) {
+		return
+	}
+	r.State.note(fmt.Sprintf("image %s: no address was given up for DHCP: it has no fixed one in a file that can be changed, or cannot be repaired", name))
 }
 
 func (w work) planCheck(ctx context.Context, r *run, name string, f *found) error {
@@ -199,7 +211,7 @@ func (w work) repair(ctx context.Context, r *run) error {
 		if err == nil {
 			err = w.repairOne(ctx, r, name)
 		}
-		if droveway.Is(err, droveway.Unsupported) && w.Repair != droveway.RepairForce {
+		if asked := w.request(); droveway.Is(err, droveway.Unsupported) && !asked.insists() {
 			f.Repair, f.Check = false, w.Check == droveway.CheckBoot
 			r.State.note(fmt.Sprintf("it needs a repair, and was imported as it is: %v", err))
 			err = nil
@@ -237,11 +249,11 @@ func (w work) repairOne(ctx context.Context, r *run, name string) error {
 		return droveway.Errorf(droveway.Internal, "make a place for the repair of image %s: %w", name, err)
 	}
 	image, overlay, flat := w.cfg.Library.Path(name), filepath.Join(dir, "overlay"), filepath.Join(dir, "flat")
-	res, err := preflight.File(ctx, image)
+	res, err := preflight.File(ctx, image, w.wishes())
 	if err != nil {
 		return err
 	}
-	done, err := w.cfg.Repairer.Repair(ctx, appliance.Request{Image: image, Overlay: overlay, Plan: res.Plan, Report: res.Report, MACs: w.MACs})
+	done, err := w.cfg.Repairer.Repair(ctx, appliance.Request{Image: image, Overlay: overlay, Plan: res.Plan, Report: res.Report, MACs: w.MACs, Full: w.wishes().Full()})
 	if err != nil {
 		return hopeless(droveway.Errorf(droveway.KindOf(err), "image %s: %w", name, err))
 	}

@@ -34,6 +34,7 @@ type workshop struct {
 	mu       sync.Mutex
 	repaired int
 	steps    []string // of the last plan
+	full     bool     // the last repair was to run the guest's programs
 	booted   []bootcheck.Request
 	marked   bool // what was booted last was repaired
 
@@ -46,7 +47,7 @@ func (k *workshop) Repair(_ context.Context, r appliance.Request) (*appliance.Re
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.repaired++
-	k.steps = nil
+	k.steps, k.full = nil, r.Full
 	for _, s := range r.Plan.Steps {
 		k.steps = append(k.steps, s.Name)
 	}
@@ -194,6 +195,57 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
+// TestWishes has the repair do what was asked for by name, and refuses or tells what
+// cannot be done. SYSTEMS 5.7
+func TestWishes(t *testing.T) {
+	t.Parallel()
+	js := startStore(t)
+	none := droveway.Missing("qemu", "qemu-system-x86_64 is not installed")
+	for name, k := range map[string]struct {
+		ask         Request
+		data        bool // the disk holds no system
+		missing     error
+		fails       error // of the repair
+		dhcp, full  bool
+		ends, noted string
+	}{
+		"nothing":         {},
+		"dhcp":            {ask: Request{Addresses: droveway.AddressesDHCP}, dhcp: true},
+		"guest":           {ask: Request{Rebuild: droveway.RebuildGuest}, full: true},
+		"both":            {ask: Request{Addresses: droveway.AddressesDHCP, Rebuild: droveway.RebuildGuest}, dhcp: true, full: true},
+		"dhcp, no system": {ask: Request{Addresses: droveway.AddressesDHCP}, data: true, noted: "no address was given up"},
+		"dhcp, no means":  {ask: Request{Addresses: droveway.AddressesDHCP}, missing: none, ends: "qemu-system-x86"},
+		"dhcp, no kernel": {ask: Request{Addresses: droveway.AddressesDHCP}, fails: droveway.Missing("image.repair", "no kernel"), ends: "no kernel"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, js)
+			shop := w.furnish()
+			shop.missing, shop.fails = k.missing, k.fails
+			source := debian(t)
+			if k.data {
+				source = disk()
+			}
+			k.ask.Name, k.ask.Link = "a", sourcetest.New(t, source, sourcetest.Manners{}).URL
+			j := w.begin(t, k.ask).do(t, t.Context())
+			if k.ends != "" {
+				if j.State != droveway.JobFailed || !strings.Contains(j.Error, k.ends) {
+					t.Errorf("the job %s: %s", j.State, j.Error)
+				}
+				w.wantNothing(t)
+				return
+			}
+			res := result(t, j)
+			if slices.Contains(shop.steps, "dhcp") != k.dhcp || shop.full != k.full {
+				t.Errorf("the repair was to do %v, with the guest's programs: %t", shop.steps, shop.full)
+			}
+			if noted := strings.Contains(strings.Join(res.Notes, "\n"), "no address was given up"); noted != (k.noted != "") {
+				t.Errorf("notes %q", res.Notes)
+			}
+		})
+	}
+}
+
 // TestDoesNotBoot publishes no image that fails its boot check, and keeps what was
 // seen. SYSTEMS 5.5.
 func TestDoesNotBoot(t *testing.T) {
@@ -279,7 +331,7 @@ func TestForesees(t *testing.T) {
 		t.Errorf("%+v", i)
 	}
 	w.wantNothing(t)
-	for _, r := range []Request{{Repair: "maybe"}, {Check: "maybe"}, {MACs: []string{"x"}}} {
+	for _, r := range []Request{{Repair: "maybe"}, {Check: "maybe"}, {MACs: []string{"x"}}, {Addresses: "maybe"}, {Rebuild: "maybe"}, {Repair: droveway.RepairNone, Addresses: droveway.AddressesDHCP}, {Repair: droveway.RepairNone, Rebuild: droveway.RebuildGuest}} {
 		r.Name, r.Link = "a", "https://example.org/a"
 		if _, err := w.Plan(t.Context(), r); !droveway.Is(err, droveway.Invalid) {
 			t.Errorf("%+v: %v", r, err)

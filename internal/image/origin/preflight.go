@@ -15,7 +15,7 @@ import (
 // disk that is not here. It reads a few megabytes. A system that is not known is let
 // through, with a note.
 func (x *origin) preflight(ctx context.Context, disk *format.Image) error {
-	r, err := preflight.Disk(ctx, disk)
+	r, err := preflight.Disk(ctx, disk, preflight.Wishes{})
 	if droveway.Is(err, droveway.Unavailable) {
 		return err
 	}

@@ -8,6 +8,7 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/filesystem"
@@ -18,34 +19,68 @@ import (
 	"github.com/droveway/droveway/internal/image/survey"
 )
 
+// Wishes are what is to be done with a disk. The zero value is what is done unless
+// somebody asks for something else.
+type Wishes struct {
+	Repair    droveway.Repair
+	Check     droveway.Check
+	Addresses droveway.Addresses
+	Rebuild   droveway.Rebuild
+}
+
+// Validate checks the words, and that they do not contradict each other.
+func (w Wishes) Validate() error {
+	for _, word := range []interface{ Validate() error }{w.Repair, w.Check, w.Addresses, w.Rebuild} {
+		if err := word.Validate(); err != nil {
+			return err
+		}
+	}
+	if w.Repair != droveway.RepairNone {
+		return nil
+	}
+	if w.Addresses == droveway.AddressesDHCP || w.Full() {
+		return droveway.Errorf(droveway.Invalid, "--addresses %s and --rebuild %s are done by a repair: leave out --repair none", droveway.AddressesDHCP, droveway.RebuildGuest)
+	}
+	return nil
+}
+
+// Full reports whether the guest's own programs run even where files are enough.
+func (w Wishes) Full() bool { return w.Rebuild == droveway.RebuildGuest }
+
+// Options are those of the plan.
+func (w Wishes) Options() repair.Options {
+	return repair.Options{DHCP: w.Addresses == droveway.AddressesDHCP}
+}
+
 // Result is what was found out.
 type Result struct {
 	Report *inspect.Report
 	Plan   *repair.Plan
+	full   bool // the guest's own programs run
 }
 
 // Disk looks at a disk.
-func Disk(ctx context.Context, i *format.Image) (*Result, error) {
+func Disk(ctx context.Context, i *format.Image, w Wishes) (*Result, error) {
 	known, err := identify.Default()
 	if err != nil {
 		return nil, err
 	}
-	var r Result
+	r := Result{full: w.Full()}
 	r.Report, err = inspect.Disk(ctx, i, inspect.Options{Catalog: known, Then: func(report *inspect.Report, t *filesystem.Tree) (err error) {
-		r.Plan, err = repair.Make(report, t)
+		r.Plan, err = repair.MakeWith(report, t, w.Options())
 		return err
 	}})
 	return &r, err
 }
 
 // File looks at the disk in a file that has no files beside it that are its.
-func File(ctx context.Context, path string) (*Result, error) {
+func File(ctx context.Context, path string, w Wishes) (*Result, error) {
 	i, err := format.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer i.Close()
-	return Disk(ctx, i)
+	return Disk(ctx, i, w)
 }
 
 // System gives it in the words of the API.
@@ -65,6 +100,9 @@ func (r *Result) System() *droveway.ImageSystem {
 		c := droveway.PlannedChange{Step: t.Name, What: t.What, Why: t.Why}
 		for _, f := range t.Files {
 			c.Files = append(c.Files, f.Path)
+		}
+		for _, p := range t.Programs(r.full) {
+			c.Runs = append(c.Runs, strings.Join(p, " "))
 		}
 		s.Steps = append(s.Steps, c)
 	}
@@ -106,7 +144,7 @@ func Checks(how droveway.Check, s *droveway.ImageSystem, repaired bool) bool {
 // Foresee adds to a plan for the disks that are chosen of a source what they hold,
 // what a repair would change in them, and what an import would do. A disk that cannot
 // be looked at is no reason to refuse it.
-func Foresee(ctx context.Context, s *survey.Source, p *droveway.ImportPlan, choice string, how droveway.Repair, check droveway.Check) error {
+func Foresee(ctx context.Context, s *survey.Source, p *droveway.ImportPlan, choice string, w Wishes) error {
 	disks, err := s.Pick(choice)
 	if err != nil {
 		return err
@@ -117,15 +155,15 @@ func Foresee(ctx context.Context, s *survey.Source, p *droveway.ImportPlan, choi
 			return err
 		}
 		i := &p.Images[k]
-		res, err := Disk(ctx, disk)
+		res, err := Disk(ctx, disk, w)
 		if err != nil {
 			p.Notes = append(p.Notes, fmt.Sprintf("image %s cannot be looked into: %v", i.Name, err))
 			continue
 		}
 		i.System = res.System()
 		i.Firmware = Firmware(i.System)
-		i.Repair = Repairs(how, i.System)
-		i.Check = Checks(check, i.System, i.Repair)
+		i.Repair = Repairs(w.Repair, i.System)
+		i.Check = Checks(w.Check, i.System, i.Repair)
 	}
 	return nil
 }

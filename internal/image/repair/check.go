@@ -2,6 +2,7 @@ package repair
 
 import (
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/droveway/droveway/internal/image/identify"
@@ -131,6 +132,10 @@ func (p *planner) checkAddresses() {
 		if !p.keeps(a.File) {
 			continue
 		}
-		p.find(Warning, fmt.Sprintf("%s keeps the fixed address %s", a.Interface, a.Address), "it is in "+a.File+", and works only if the new network has that subnet", "give the machine a network with it, or change it to DHCP before")
+		advice := "give the machine a network with it, or import it with --addresses dhcp"
+		if dhcpEditor(path.Clean(a.File)) == nil {
+			advice = "give the machine a network with it, or change it to DHCP before: this kind of file cannot be changed here"
+		}
+		p.find(Warning, fmt.Sprintf("%s keeps the fixed address %s", a.Interface, a.Address), "it is in "+a.File+", and works only if the new network has that subnet", advice)
 	}
 }

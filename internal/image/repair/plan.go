@@ -45,11 +45,12 @@ func (p *Plan) Blocked() bool {
 
 // Needed reports whether the guest would not run here without some of the steps: not
 // find its disk, or its boot loader, or wait for disks that are elsewhere. The others
-// make it better, and are no reason to touch an image that is made for virtio.
+// make it better, and are no reason to touch an image that is made for virtio. What was
+// asked for by name, as DHCP, is needed too.
 func (p *Plan) Needed() bool {
 	for _, s := range p.Steps {
 		switch s.Name {
-		case "fstab", "crypttab", "initramfs", "uefi-fallback", "driver":
+		case "fstab", "crypttab", "initramfs", "uefi-fallback", "driver", "dhcp":
 			return true
 		case "loader":
 			for _, f := range s.Files {
@@ -60,6 +61,15 @@ func (p *Plan) Needed() bool {
 		}
 	}
 	return false
+}
+
+// Programs are those of the guest that a step runs. With full they run even where
+// writing files is enough.
+func (s *Step) Programs(full bool) [][]string {
+	if s.Enough && !full {
+		return nil
+	}
+	return s.Run
 }
 
 // Step is one change: files first, then the registry, then programs of the guest,
