@@ -38,7 +38,10 @@ What the image holds is found out before it is published. One that would not run
 is repaired, if it can be (--repair auto), and then booted to see whether it comes up
 (--check auto); one that is made for virtio, as cloud images are, stays as it is. An
 image that fails its boot check is not published. --dry-run shows what would be done.
-Fixed IP addresses stay, unless --addresses dhcp gives them up, which is a repair.`
+Fixed IP addresses stay, unless --addresses dhcp gives them up, which is a repair.
+
+To run a machine from an address at once, while its disk arrives:
+  droveway machine create MACHINE --image-from ADDRESS --switch-first`
 
 // importFlags are the flags of image import.
 type importFlags struct {
@@ -46,6 +49,8 @@ type importFlags struct {
 	req client.ImportRequest
 	s3  source.S3
 	dry bool
+
+	first bool // as of machine create; refused
 }
 
 func imageImport(a *app) *cobra.Command {
@@ -70,6 +75,8 @@ func imageImport(a *app) *cobra.Command {
 	c.Flags().StringVar((*string)(&f.req.Check), "check", "auto", "boot the image before it is published: auto (if it was repaired), boot or none")
 	c.Flags().StringArrayVar(&f.req.MACs, "mac", nil, "`address` of a network card of the machine, so that a repair keeps the card's name (repeatable)")
 	addHow(c, &f.req.Addresses, &f.req.Rebuild)
+	c.Flags().BoolVar(&f.first, "switch-first", false, "")
+	_ = c.Flags().MarkHidden("switch-first") // only there to say what does it
 	_ = c.RegisterFlagCompletionFunc("repair", oneOf(droveway.RepairAuto, droveway.RepairNone, droveway.RepairForce))
 	_ = c.RegisterFlagCompletionFunc("check", oneOf(droveway.CheckAuto, droveway.CheckBoot, droveway.CheckNone))
 	c.Flags().BoolVar(&f.dry, "dry-run", false, "tell what SOURCE is and what would become of it, and copy nothing")
@@ -94,6 +101,8 @@ func (a *app) importImage(ctx context.Context, name, from string, f *importFlags
 	}
 	scheme, _, isURL := strings.Cut(from, "://")
 	switch {
+	case f.first:
+		return notFirst(from, isURL)
 	case from == "-":
 		return a.importStream(ctx, name, f)
 	case !isURL:
@@ -117,6 +126,14 @@ func (a *app) importImage(ctx context.Context, name, from string, f *importFlags
 		}
 		return a.printPlan(p)
 	})
+}
+
+// notFirst says what runs before it is here, which an image never does.
+func notFirst(from string, isURL bool) error {
+	if !isURL {
+		return droveway.Errorf(droveway.Unsupported, "--switch-first: machines can run at once from an address (https://, http://, s3://), not from a file that has to be sent: leave it out")
+	}
+	return droveway.Errorf(droveway.Unsupported, "--switch-first: an image is published when it is whole, and was repaired and booted if it needs that: to run from the address at once: droveway machine create MACHINE --image-from %s --switch-first", source.Shown(from))
 }
 
 // sign makes a link to an object in S3.
