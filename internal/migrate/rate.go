@@ -60,6 +60,20 @@ func wantedRate(r *run) (int64, error) {
 	return args.Rate, err
 }
 
+// firstRate leaves link, disks and processors to a guest that finds its feet on another
+// host, in bytes a second.
+const firstRate = 8 << 20
+
+// atFirst is the rate of the copy when a guest is let run: until it has given a sign of
+// life, if it boots, and until the rest of its memory is there, if that follows. From
+// then on hydrate sees to the rate that is wanted.
+func atFirst(rate int64) int64 {
+	if rate == 0 {
+		return firstRate
+	}
+	return min(rate, firstRate)
+}
+
 // pace tells the target the rate that is wanted, if it has changed.
 func (m *Moves) pace(ctx context.Context, r *run) error {
 	rate, err := wantedRate(r)

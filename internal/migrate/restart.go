@@ -206,20 +206,8 @@ func (m *Moves) reboot(req RestartRequest) func(context.Context, *run) error {
 		if err != nil {
 			return err
 		}
-		return m.takeOver(ctx, r, whileItBoots(rate))
+		return m.takeOver(ctx, r, atFirst(rate))
 	}
-}
-
-// bootRate leaves link and disks to a guest that boots, in bytes a second.
-const bootRate = 8 << 20
-
-// whileItBoots is the rate of the copy until the guest has given a sign of life;
-// from then on hydrate sees to the one that is wanted.
-func whileItBoots(rate int64) int64 {
-	if rate == 0 {
-		return bootRate
-	}
-	return min(rate, bootRate)
 }
 
 // notPrepared is a second host whose instance died before the first host's guest

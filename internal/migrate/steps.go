@@ -163,7 +163,7 @@ func (m *Moves) switchover(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	return m.takeOver(ctx, r, rate)
+	return m.takeOver(ctx, r, atFirst(rate))
 }
 
 // takeOver lets the guest run on the target, whose copy begins at a rate, and
