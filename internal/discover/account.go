@@ -89,6 +89,7 @@ func (j *Joiner) stream(h *host, c *Connection) *stream {
 			return nil
 		}
 		s = &stream{streamKey: k, host: h, id: j.streamID()}
+		j.hostOf[s.id] = h.index
 		h.streams[k] = s
 		j.streams[s.id] = s
 	}
@@ -114,7 +115,7 @@ func (j *Joiner) streamID() uint32 {
 		j.free = j.free[:n-1]
 		return id
 	}
-	j.streams = append(j.streams, nil)
+	j.streams, j.hostOf = append(j.streams, nil), append(j.hostOf, 0)
 	return uint32(len(j.streams) - 1)
 }
 

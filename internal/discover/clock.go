@@ -29,23 +29,33 @@ type clockEdge struct {
 
 // samples keeps the last few of a difference.
 type samples struct {
-	last [9]int64
-	n    int
+	last   [9]int64
+	n      int
+	middle int64
+	fresh  bool // the middle is to be found anew
 }
 
 func (s *samples) add(d int64) {
 	s.last[s.n%len(s.last)] = d
 	s.n++
+	s.fresh = true
 }
 
 func (s *samples) kept() []int64 { return s.last[:min(s.n, len(s.last))] }
 
 // median withstands a few wrong samples and follows a clock that was set.
 func (s *samples) median() int64 {
-	k := slices.Clone(s.kept())
-	slices.Sort(k)
-	return k[len(k)/2]
+	if s.fresh {
+		sorted := s.last
+		k := sorted[:len(s.kept())]
+		slices.Sort(k)
+		s.middle, s.fresh = k[len(k)/2], false
+	}
+	return s.middle
 }
+
+// enough reports whether the median is worth more than the detour through others.
+func (s *samples) enough() bool { return s.n >= 3 }
 
 // The widths within which a difference of clocks is known.
 const (
@@ -123,11 +133,16 @@ func (c *clocks) join(a, b uint32) { c.group[c.root(a)] = c.root(b) }
 // ahead is how far the server's clock is ahead of the client's, and within which
 // width that is certain.
 func (c *clocks) ahead(client, server uint32) (d, width time.Duration) {
+	if p := c.pairs[[2]uint32{client, server}]; p != nil && p.enough() {
+		return time.Duration(p.median()), fineWidth
+	}
+	return c.through(client, server)
+}
+
+// through is the same by what others say of both.
+func (c *clocks) through(client, server uint32) (d, width time.Duration) {
 	if client == server {
 		return 0, fineWidth
-	}
-	if p := c.pairs[[2]uint32{client, server}]; p != nil && p.n >= 3 {
-		return time.Duration(p.median()), fineWidth
 	}
 	f := c.fine[server] - c.fine[client]
 	if !math.IsNaN(f) && c.root(client) == c.root(server) {
@@ -152,11 +167,10 @@ func (c *clocks) solve() {
 			c.fine[h] = -float64(c.ours(uint32(h), 0))
 		}
 	}
-	medians := c.medians()
 	for range clockPasses {
 		moved := 0.0
 		for h, edges := range c.edges {
-			moved = max(moved, c.relax(h, edges, medians))
+			moved = max(moved, c.relax(h, edges))
 		}
 		if moved < float64(100*time.Microsecond) {
 			return
@@ -164,23 +178,15 @@ func (c *clocks) solve() {
 	}
 }
 
-func (c *clocks) medians() map[*samples]float64 {
-	m := make(map[*samples]float64, len(c.pairs))
-	for _, p := range c.pairs {
-		m[p] = float64(p.median())
-	}
-	return m
-}
-
 // relax moves a host to where its neighbours say that it is, leaving out those
 // who are far from most of them.
-func (c *clocks) relax(h int, edges []clockEdge, medians map[*samples]float64) float64 {
+func (c *clocks) relax(h int, edges []clockEdge) float64 {
 	if len(edges) == 0 {
 		return 0
 	}
 	c.says = c.says[:0]
 	for _, e := range edges {
-		c.says = append(c.says, c.fine[e.other]+e.sign*medians[e.pair])
+		c.says = append(c.says, c.fine[e.other]+e.sign*float64(e.pair.median()))
 	}
 	slices.Sort(c.says)
 	middle, sum, n := c.says[len(c.says)/2], 0.0, 0.0

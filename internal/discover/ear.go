@@ -3,7 +3,6 @@ package discover
 import (
 	"cmp"
 	"slices"
-	"sort"
 	"time"
 )
 
@@ -89,22 +88,29 @@ func (e *ear) drop(at int64, streams []*stream) {
 	}
 }
 
-// listen calls fn for each sound within the width around our time at that lasted
-// as long as a span, within a tolerance.
-func (e *ear) listen(at int64, width time.Duration, hold, tolerance int64, fn func(*sound)) {
+// listen calls fn for the sounds that lasted as long as a span, within a
+// tolerance, in the slabs within the width around our time at.
+func (e *ear) listen(at int64, width time.Duration, hold, tolerance int64, fn func([]sound)) {
 	low, high := micro(hold-tolerance), micro(hold+tolerance)
 	for k := (at - int64(width)) / slabTime; k <= (at+int64(width))/slabTime; k++ {
-		s := e.slabs[k]
-		if s == nil {
-			continue
-		}
-		s.sort()
-		from := sort.Search(len(s.sounds), func(i int) bool { return s.sounds[i].hold >= low })
-		for i := from; i < len(s.sounds) && s.sounds[i].hold <= high; i++ {
-			fn(&s.sounds[i])
+		if s := e.slabs[k]; s != nil {
+			fn(s.between(low, high))
 		}
 	}
 }
+
+// between gives the sounds that lasted from low to high.
+func (s *slab) between(low, high uint32) []sound {
+	s.sort()
+	from, _ := slices.BinarySearchFunc(s.sounds, low, bySound)
+	to := from
+	for to < len(s.sounds) && s.sounds[to].hold <= high {
+		to++
+	}
+	return s.sounds[from:to]
+}
+
+func bySound(s sound, hold uint32) int { return cmp.Compare(s.hold, hold) }
 
 func micro(ns int64) uint32 { return uint32(max(ns, 0) / 1000) }
 
@@ -114,52 +120,3 @@ func (s *slab) sort() {
 		s.sorted = true
 	}
 }
-
-// lead remembers for one client how far the clocks of servers are ahead. There is
-// one at a time.
-type lead struct {
-	j      *Joiner
-	client uint32
-	known  []leadOf // by server
-	epoch  uint32
-}
-
-type leadOf struct {
-	ahead, width int64
-	epoch        uint32 // of what it is known for
-}
-
-func (j *Joiner) lead(client uint32) *lead {
-	l := &j.leads
-	l.j, l.client = j, client
-	l.epoch++
-	for len(l.known) < len(j.byID) {
-		l.known = append(l.known, leadOf{})
-	}
-	return l
-}
-
-func (l *lead) of(server uint32) *leadOf {
-	k := &l.known[server]
-	if k.epoch != l.epoch {
-		ahead, width := l.j.clocks.ahead(l.client, server)
-		*k = leadOf{int64(ahead), int64(width), l.epoch}
-	}
-	return k
-}
-
-// offset is how much later a server heard a connection than the client opened
-// it, by the clocks as we know them, and whether that can be the same connection.
-func (l *lead) offset(s *sound, opened int64) (offset, width int64, ok bool) {
-	k := l.of(l.j.streams[s.stream].host.index)
-	offset = s.opened - opened - k.ahead
-	return offset, k.width, abs(offset) <= k.width
-}
-
-// learn tells the clocks what an offset that proved right says.
-func (l *lead) learn(server uint32, offset int64) {
-	l.j.clocks.matched(l.client, server, 0, l.of(server).ahead+offset)
-}
-
-// Where to look for a sound: the coarse time of both ends may be wrong by this.
-const earshot = coarseWidth + 100*time.Millisecond

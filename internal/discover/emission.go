@@ -123,23 +123,18 @@ func (j *Joiner) judgePattern(p *emitted) (Outcome, bool) {
 
 // hits gives the sounds that could be a connection of the pattern.
 func (j *Joiner) hits(p *emitted, l *lead, width time.Duration) (hits []pattern.Hit) {
-	sources := map[netip.Addr]uint32{}
 	for i, shot := range p.shots {
-		if shot.opened == 0 {
-			continue
+		if shot.opened != 0 {
+			j.echo(l, i, shot, int64(width))
 		}
-		at := j.clocks.ours(p.host.index, shot.opened)
-		j.ear.listen(at, earshot, shot.hold, int64(width), func(s *sound) {
-			offset, _, ok := l.offset(s, shot.opened)
-			if !ok {
-				return
-			}
-			seen := j.streams[s.stream].seen
-			if _, known := sources[seen]; !known {
-				sources[seen] = uint32(len(sources))
-			}
-			hits = append(hits, pattern.Hit{Source: sources[seen], Member: s.stream, Shot: i, Offset: time.Duration(offset)})
-		})
+	}
+	sources := map[netip.Addr]uint32{}
+	for _, e := range l.echoes {
+		seen := j.streams[e.stream].seen
+		if _, known := sources[seen]; !known {
+			sources[seen] = uint32(len(sources))
+		}
+		hits = append(hits, pattern.Hit{Source: sources[seen], Member: e.stream, Shot: int(e.sample), Offset: time.Duration(e.offset)})
 	}
 	return hits
 }

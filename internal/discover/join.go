@@ -25,6 +25,8 @@ type Joiner struct {
 	wires     wires
 	relations map[relationKey]*relation
 	streams   []*stream // by id
+	hostOf    []uint32  // by id of the stream
+	counts    []uint32  // by id of the stream, zero between uses
 	free      []uint32  // ids
 	ear       ear
 	leads     lead

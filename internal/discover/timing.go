@@ -47,14 +47,6 @@ func (j *Joiner) judgeTimings() {
 	j.timings = append(j.timings[:0], j.timings[n:]...)
 }
 
-// echo is a sound that could be a sample of a flow.
-type echo struct {
-	stream uint32
-	sample int
-	offset int64
-	width  int64
-}
-
 // judgeTiming looks for streams in which the connections of a flow are found
 // again, all with the same offset.
 func (j *Joiner) judgeTiming(f *flow) {
@@ -77,19 +69,38 @@ func (j *Joiner) judgeTiming(f *flow) {
 	}
 }
 
-func (j *Joiner) echoes(f *flow, l *lead) (all []echo) {
+// echoes gives the sounds that could be samples of a flow, sorted by stream, of the
+// streams that have enough of them.
+func (j *Joiner) echoes(f *flow, l *lead) []echo {
 	for i, s := range f.timing {
-		tolerance := int64(4*time.Millisecond) + s.hold/100
-		j.ear.listen(j.clocks.ours(f.host.index, s.opened), earshot, s.hold, tolerance, func(x *sound) {
-			if offset, width, ok := l.offset(x, s.opened); ok {
-				all = append(all, echo{x.stream, i, offset, width})
-			}
-		})
+		j.echo(l, i, s, int64(4*time.Millisecond)+s.hold/100)
 	}
+	all := j.frequent(l.echoes)
 	slices.SortFunc(all, func(a, b echo) int {
 		return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.offset, b.offset))
 	})
 	return all
+}
+
+// frequent leaves out streams with fewer echoes than a match needs: nearly all.
+func (j *Joiner) frequent(all []echo) []echo {
+	for len(j.counts) < len(j.streams) {
+		j.counts = append(j.counts, 0)
+	}
+	for i := range all {
+		j.counts[all[i].stream]++
+	}
+	kept := 0
+	for i := range all {
+		if j.counts[all[i].stream] >= minTimings {
+			all[kept], all[i] = all[i], all[kept]
+			kept++
+		}
+	}
+	for i := range all {
+		j.counts[all[i].stream] = 0
+	}
+	return all[:kept]
 }
 
 // judgeEchoes accepts a stream if so many echoes with one offset are no chance.
