@@ -19,6 +19,7 @@ func (k flowKey) compare(o flowKey) int {
 type flow struct {
 	flowKey
 	account
+	id        uint32
 	host      *host
 	pid       int
 	source    netip.Addr
@@ -70,6 +71,7 @@ func (j *Joiner) flow(h *host, protocol string, pid int, dialled netip.AddrPort,
 			return nil
 		}
 		f = &flow{flowKey: k, host: h}
+		f.id = j.flows.add(f)
 		h.flows[k] = f
 	}
 	if pid != 0 {
@@ -88,10 +90,10 @@ func (j *Joiner) stream(h *host, c *Connection) *stream {
 		if len(h.streams) >= j.limits.Streams {
 			return nil
 		}
-		s = &stream{streamKey: k, host: h, id: j.streamID()}
-		j.hostOf[s.id] = h.index
+		s = &stream{streamKey: k, host: h}
+		s.id = j.streams.add(s)
 		h.streams[k] = s
-		j.streams[s.id] = s
+		j.servedBy(s)
 	}
 	s.served = c.Local.Addr()
 	s.serve(c)
@@ -109,14 +111,12 @@ func (s *stream) serve(c *Connection) {
 	}
 }
 
-func (j *Joiner) streamID() uint32 {
-	if n := len(j.free); n > 0 {
-		id := j.free[n-1]
-		j.free = j.free[:n-1]
-		return id
+// servedBy notes the host of a stream where it is found fast.
+func (j *Joiner) servedBy(s *stream) {
+	if int(s.id) == len(j.servers) {
+		j.servers, j.counts = append(j.servers, 0), append(j.counts, 0)
 	}
-	j.streams, j.hostOf = append(j.streams, nil), append(j.hostOf, 0)
-	return uint32(len(j.streams) - 1)
+	j.servers[s.id] = s.host.index
 }
 
 // A process is often reported after its first connection.

@@ -35,7 +35,7 @@ func (j *Joiner) expire() {
 	}
 	j.members.expire(j.now-int64(24*time.Hour), nil)
 	j.wires.expire(j.now - int64(j.limits.Grace))
-	j.ear.drop(window, j.streams)
+	j.ear.drop(window, j.streams.all)
 }
 
 // sweep forgets idle flows and streams with their relations.
@@ -46,14 +46,14 @@ func (j *Joiner) sweep() {
 			if f.last < old {
 				j.unrelate(f.relations)
 				delete(h.flows, k)
+				j.flows.drop(f.id)
 			}
 		}
 		for k, s := range h.streams {
 			if s.last < old {
 				j.unrelate(s.relations)
 				delete(h.streams, k)
-				j.streams[s.id] = nil
-				j.free = append(j.free, s.id)
+				j.streams.drop(s.id)
 			}
 		}
 	}
@@ -61,7 +61,6 @@ func (j *Joiner) sweep() {
 
 func (j *Joiner) unrelate(all []*relation) {
 	for _, r := range slices.Clone(all) {
-		delete(j.relations, r.relationKey)
 		mine := func(o *relation) bool { return o == r }
 		r.flow.relations = slices.DeleteFunc(r.flow.relations, mine)
 		r.stream.relations = slices.DeleteFunc(r.stream.relations, mine)

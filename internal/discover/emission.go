@@ -130,7 +130,7 @@ func (j *Joiner) hits(p *emitted, l *lead, width time.Duration) (hits []pattern.
 	}
 	sources := map[netip.Addr]uint32{}
 	for _, e := range l.echoes {
-		seen := j.streams[e.stream].seen
+		seen := j.streams.all[e.stream].seen
 		if _, known := sources[seen]; !known {
 			sources[seen] = uint32(len(sources))
 		}

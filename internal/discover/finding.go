@@ -31,12 +31,19 @@ func Kinds() []Evidence { return []Evidence{ISN, Pattern, Conntrack, Timing, One
 
 // Rank is 0 for the best kind of evidence.
 func (e Evidence) Rank() int {
-	for i, k := range Kinds() {
-		if e == k {
-			return i
-		}
+	switch e {
+	case ISN:
+		return 0
+	case Pattern:
+		return 1
+	case Conntrack:
+		return 2
+	case Timing:
+		return 3
+	case OneSided:
+		return 4
 	}
-	return len(Kinds())
+	return 5
 }
 
 // Service is what a process is for, the same over restarts. The zero Service is

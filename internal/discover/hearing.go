@@ -58,7 +58,7 @@ func (j *Joiner) heardPattern(p *emitted, m pattern.Match, l *lead) Outcome {
 	o := Outcome{Pattern: p.id, Matched: true}
 	var round []*hearing
 	for _, v := range m.Members {
-		s := j.streams[v.Member]
+		s := j.streams.all[v.Member]
 		o.Servers = append(o.Servers, s.address())
 		if v.Count >= clockVotes {
 			l.learn(s.host.index, int64(m.Offset))

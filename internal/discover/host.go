@@ -16,7 +16,7 @@ type host struct {
 	bare      map[Service]Service // who goes by a kernel's name; zero: several
 	listeners map[listenerKey]int // process
 	open      *recent[connKey, *conn]
-	pending   *waiting
+	waiting   waiting
 	flows     map[flowKey]*flow
 	streams   map[streamKey]*stream
 	heard     bucket

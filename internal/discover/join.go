@@ -21,18 +21,17 @@ type Joiner struct {
 	byID   []*host
 	clocks *clocks
 
-	outs, ins map[uint64]*conn // by sequence numbers: their other end is to come
-	wires     wires
-	relations map[relationKey]*relation
-	streams   []*stream // by id
-	hostOf    []uint32  // by id of the stream
-	counts    []uint32  // by id of the stream, zero between uses
-	free      []uint32  // ids
-	ear       ear
-	leads     lead
-	patterns  map[string]*emitted
-	members   *recent[memberKey, *member]
-	timings   []timingDue
+	pending  pending
+	wires    wires
+	flows    roll[flow]
+	streams  roll[stream]
+	servers  []uint32 // index of the host, by stream
+	counts   []uint32 // by stream; zero between uses
+	ear      ear
+	leads    lead
+	patterns map[string]*emitted
+	members  *recent[memberKey, *member]
+	timings  []timingDue
 
 	reviews  []review
 	changed  []*relation
@@ -49,16 +48,14 @@ type connKey struct {
 // New makes a joiner that knows nothing.
 func New(l Limits) *Joiner {
 	return &Joiner{
-		limits:    l.filled(),
-		hosts:     map[string]*host{},
-		clocks:    newClocks(),
-		outs:      map[uint64]*conn{},
-		ins:       map[uint64]*conn{},
-		wires:     newWires(),
-		relations: map[relationKey]*relation{},
-		ear:       ear{slabs: map[int64]*slab{}},
-		patterns:  map[string]*emitted{},
-		members:   newRecent[memberKey, *member](keptMembers),
+		limits:   l.filled(),
+		hosts:    map[string]*host{},
+		clocks:   newClocks(),
+		pending:  newPending(),
+		wires:    newWires(),
+		ear:      ear{slabs: map[int64]*slab{}},
+		patterns: map[string]*emitted{},
+		members:  newRecent[memberKey, *member](keptMembers),
 	}
 }
 
@@ -97,7 +94,6 @@ func (j *Joiner) host(name string) *host {
 		bare:      map[Service]Service{},
 		listeners: map[listenerKey]int{},
 		open:      newRecent[connKey, *conn](j.limits.Open),
-		pending:   newWaiting(),
 		flows:     map[flowKey]*flow{},
 		streams:   map[streamKey]*stream{},
 	}
@@ -154,9 +150,13 @@ func (j *Joiner) connection(h *host, l *life, c *Connection) {
 	}
 	if c.Closed.IsZero() {
 		h.open.put(k, cn, j.now, nil)
+		j.pending.hold(cn)
 		return
 	}
-	h.open.remove(k)
+	if known {
+		h.open.remove(k)
+		j.pending.letGo(cn)
+	}
 	if cn.relation == nil {
 		j.unmatched(cn, c)
 	}

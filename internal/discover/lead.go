@@ -64,7 +64,7 @@ func (j *Joiner) echo(l *lead, sample int, s span, tolerance int64) {
 	j.ear.listen(at, earshot, s.hold, tolerance, func(sounds []sound) {
 		for i := range sounds {
 			x := &sounds[i]
-			k := l.of(j.hostOf[x.stream])
+			k := l.of(j.servers[x.stream])
 			if offset := x.opened - s.opened - k.ahead; abs(offset) <= k.width {
 				l.echoes = append(l.echoes, echo{x.stream, uint32(sample), offset, k.width})
 			}

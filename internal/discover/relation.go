@@ -2,25 +2,23 @@ package discover
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
-type relationKey struct {
-	flow   *flow
-	stream *stream
-}
-
 // relation joins a flow and a stream.
 type relation struct {
-	relationKey
-	best   Evidence
-	kinds  map[Evidence]*tally
-	hops   []string
-	queued bool
+	flow    *flow
+	stream  *stream
+	best    Evidence
+	tallies []tally // best first
+	hops    []string
+	queued  bool
 }
 
 // tally is what one kind of evidence saw since the last finding.
 type tally struct {
+	kind        Evidence
 	count       int
 	score       float64
 	first, last int64
@@ -52,29 +50,25 @@ const maxRelations = 256
 
 // relate gives the relation of a flow and a stream.
 func (j *Joiner) relate(f *flow, s *stream) *relation {
-	k := relationKey{f, s}
-	r := j.relations[k]
-	if r == nil {
-		if len(f.relations) >= maxRelations {
-			j.unrelate(f.relations[:1])
+	for _, r := range f.relations {
+		if r.stream == s {
+			return r
 		}
-		r = &relation{relationKey: k, kinds: map[Evidence]*tally{}}
-		j.relations[k] = r
-		f.relations = append(f.relations, r)
-		s.relations = append(s.relations, r)
-		j.explained(f, nil)
-		j.explained(nil, s)
 	}
+	if len(f.relations) >= maxRelations {
+		j.unrelate(f.relations[:1])
+	}
+	r := &relation{flow: f, stream: s}
+	f.relations = append(f.relations, r)
+	s.relations = append(s.relations, r)
+	j.explained(f, nil)
+	j.explained(nil, s)
 	return r
 }
 
 // saw adds evidence to a relation.
 func (j *Joiner) saw(r *relation, e Evidence, count int, score float64, at int64) {
-	t := r.kinds[e]
-	if t == nil {
-		t = &tally{first: at}
-		r.kinds[e] = t
-	}
+	t := r.tally(e, at)
 	if r.best == "" || e.Rank() < r.best.Rank() {
 		r.best = e
 	}
@@ -86,6 +80,19 @@ func (j *Joiner) saw(r *relation, e Evidence, count int, score float64, at int64
 		r.queued = true
 		j.changed = append(j.changed, r)
 	}
+}
+
+// tally gives that of a kind of evidence, a new one that begins at a time if need
+// be.
+func (r *relation) tally(e Evidence, at int64) *tally {
+	i := 0
+	for i < len(r.tallies) && r.tallies[i].kind.Rank() < e.Rank() {
+		i++
+	}
+	if i == len(r.tallies) || r.tallies[i].kind != e {
+		r.tallies = slices.Insert(r.tallies, i, tally{kind: e, first: at})
+	}
+	return &r.tallies[i]
 }
 
 // alive keeps alive what only patterns and timing showed: no connection of it can
@@ -114,9 +121,9 @@ func (j *Joiner) touch(cn *conn, c *Connection) {
 func (j *Joiner) flush() []Finding {
 	for _, r := range j.changed {
 		r.queued = false
-		for _, e := range Kinds() {
-			if t := r.kinds[e]; t != nil && t.fresh {
-				j.out = append(j.out, r.finding(e, t))
+		for i := range r.tallies {
+			if t := &r.tallies[i]; t.fresh {
+				j.out = append(j.out, r.finding(t))
 				t.count, t.fresh = 0, false
 			}
 		}
@@ -126,10 +133,10 @@ func (j *Joiner) flush() []Finding {
 	return out
 }
 
-func (r *relation) finding(e Evidence, t *tally) Finding {
+func (r *relation) finding(t *tally) Finding {
 	f, s := r.flow, r.stream
 	return Finding{
-		Evidence: e, Protocol: f.protocol, Port: s.port,
+		Evidence: t.kind, Protocol: f.protocol, Port: s.port,
 		Client: f.party(), Server: s.party(),
 		Dialled: f.dialled, Served: netip.AddrPortFrom(s.served, s.port), Source: f.source, Seen: s.seen, Hops: r.hops,
 		ClientPID: f.pid, ServerPID: s.pid,

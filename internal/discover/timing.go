@@ -84,9 +84,6 @@ func (j *Joiner) echoes(f *flow, l *lead) []echo {
 
 // frequent leaves out streams with fewer echoes than a match needs: nearly all.
 func (j *Joiner) frequent(all []echo) []echo {
-	for len(j.counts) < len(j.streams) {
-		j.counts = append(j.counts, 0)
-	}
 	for i := range all {
 		j.counts[all[i].stream]++
 	}
@@ -109,14 +106,14 @@ func (j *Joiner) judgeEchoes(f *flow, echoes []echo, l *lead) {
 	if n < minTimings {
 		return
 	}
-	s := j.streams[echoes[0].stream]
+	s := j.streams.all[echoes[0].stream]
 	windows := max(1, 2*float64(echoes[0].width)/float64(timingWidth))
 	rate := float64(s.heard) / j.limits.Window.Seconds()
 	chance := max(
 		float64(len(f.timing))*rate*2*timingWidth.Seconds()*commonHold,
 		float64(len(echoes)-n)/windows,
 	)
-	tests := windows * float64(len(j.streams)) * float64(len(j.streams))
+	tests := windows * float64(len(j.streams.all)) * float64(len(j.streams.all))
 	if poissonTail(chance, n)*tests > falseTimings {
 		return
 	}

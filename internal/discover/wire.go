@@ -83,6 +83,8 @@ func (j *Joiner) joinWire(cn *conn, c *Connection) {
 		return
 	}
 	remember(side, w, cn, j.now)
+	cn.wired = true
+	j.pending.hold(cn)
 	j.follow(w)
 }
 
