@@ -102,7 +102,7 @@ func (g *Graph) links() links {
 	for h := range g.watched {
 		l[h] = map[string]float64{}
 	}
-	for _, e := range g.edges {
+	for e := range g.edges.all() {
 		if !e.external() && e.State == Active {
 			l.add(e.Client.Host, e.Server.Host, 1+math.Log1p(float64(e.Count)))
 		}

@@ -120,7 +120,7 @@ func (e *Edge) clone() Edge {
 }
 
 // add takes a finding about the edge.
-func (e *Edge) add(f discover.Finding) {
+func (e *Edge) add(f *discover.Finding) {
 	e.State = Active
 	if e.First.IsZero() || f.First.Before(e.First) {
 		e.First = f.First
@@ -136,7 +136,7 @@ func (e *Edge) add(f discover.Finding) {
 	e.Confidence = confidence(e.Evidence)
 }
 
-func (e *Edge) addEvidence(f discover.Finding) {
+func (e *Edge) addEvidence(f *discover.Finding) {
 	i := slices.IndexFunc(e.Evidence, func(v Evidence) bool { return v.Kind == f.Evidence })
 	if i < 0 {
 		e.Evidence = append(e.Evidence, Evidence{Kind: f.Evidence, First: f.First})

@@ -28,12 +28,11 @@ type Config struct {
 // Graph is the edges of a fleet. It is not safe for concurrent use.
 type Graph struct {
 	config  Config
-	edges   map[Key]*Edge
-	byHost  map[string]map[*Edge]bool
+	edges   index
 	watched map[string]discover.Coverage
 	groups  map[string][]string
-	changed map[*Edge]bool
-	removed []Edge // the last few
+	changed []*node // each once
+	removed []Edge  // the last few
 	refused uint64
 }
 
@@ -54,16 +53,15 @@ func New(c Config) *Graph {
 			EdgesPerHost: cmp.Or(c.EdgesPerHost, 4096),
 			Site:         c.Site,
 		},
-		edges: map[Key]*Edge{}, byHost: map[string]map[*Edge]bool{},
+		edges:   newIndex(),
 		watched: map[string]discover.Coverage{}, groups: map[string][]string{},
-		changed: map[*Edge]bool{},
 	}
 }
 
 // Apply takes a finding, in constant time.
 func (g *Graph) Apply(f discover.Finding) {
 	k := Key{g.located(f.Client, f.Server.Host), g.located(f.Server, f.Client.Host), f.Protocol, f.Port}
-	e := g.edges[k]
+	e := g.edges.find(&k)
 	switch {
 	case f.Withdrawn:
 		if e != nil {
@@ -76,8 +74,16 @@ func (g *Graph) Apply(f discover.Finding) {
 			return
 		}
 	}
-	e.add(f)
-	g.changed[e] = true
+	e.add(&f)
+	g.change(e)
+}
+
+// change has an edge told by Changes.
+func (g *Graph) change(n *node) {
+	if !n.changed {
+		n.changed = true
+		g.changed = append(g.changed, n)
+	}
 }
 
 // shared is the address space of carriers (RFC 6598), private like those of
@@ -94,21 +100,20 @@ func (g *Graph) located(p discover.Party, other string) discover.Party {
 }
 
 // create makes an edge, unless a host of it has too many.
-func (g *Graph) create(k Key) *Edge {
+func (g *Graph) create(k Key) *node {
 	for _, h := range k.hosts() {
-		if len(g.byHost[h]) >= g.config.EdgesPerHost && (k.external() || !g.makeRoom(h)) {
+		if len(g.edges.byHost[h]) >= g.config.EdgesPerHost && (k.external() || !g.makeRoom(h)) {
 			return nil
 		}
 	}
-	e := &Edge{ID: k.id(), Key: k}
-	g.named(e)
-	g.insert(e)
-	return e
+	e := Edge{ID: k.id(), Key: k}
+	g.named(&e)
+	return g.edges.insert(e)
 }
 
 // makeRoom gives up an edge to somebody without a probe.
 func (g *Graph) makeRoom(host string) bool {
-	for e := range g.byHost[host] {
+	for _, e := range g.edges.byHost[host] {
 		if e.external() {
 			g.delete(e)
 			return true
@@ -120,7 +125,7 @@ func (g *Graph) makeRoom(host string) bool {
 // named takes over what was known while a process had no name yet.
 func (g *Graph) named(e *Edge) {
 	for _, k := range e.anonymous() {
-		o := g.edges[k]
+		o := g.edges.find(&k)
 		if o == nil || k == e.Key {
 			continue
 		}
@@ -144,24 +149,9 @@ func (k Key) anonymous() (all []Key) {
 	return all
 }
 
-func (g *Graph) insert(e *Edge) {
-	g.edges[e.Key] = e
-	for _, h := range e.hosts() {
-		if g.byHost[h] == nil {
-			g.byHost[h] = map[*Edge]bool{}
-		}
-		g.byHost[h][e] = true
-	}
-}
-
-func (g *Graph) delete(e *Edge) {
-	delete(g.edges, e.Key)
-	for _, h := range e.hosts() {
-		if delete(g.byHost[h], e); len(g.byHost[h]) == 0 {
-			delete(g.byHost, h)
-		}
-	}
-	g.changed[e] = true
+func (g *Graph) delete(e *node) {
+	g.edges.delete(e)
+	g.change(e)
 }
 
 // Watch says how well a host is watched: an edge gets old by being looked for
@@ -171,22 +161,22 @@ func (g *Graph) Watch(c discover.Coverage) { g.watched[c.Host] = c }
 // Advance lets edges get stale and goes through all of them: call it every
 // minute or so.
 func (g *Graph) Advance(now time.Time) {
-	for _, e := range g.edges {
+	for e := range g.edges.all() {
 		unseen := g.lookedAt(e, now).Sub(e.Last)
 		switch {
 		case unseen >= g.config.Stale+g.config.Remove:
 			e.State = Removed
-			g.keepRemoved(*e)
+			g.keepRemoved(e.Edge)
 			g.delete(e)
 		case unseen >= g.config.Stale && e.State == Active:
 			e.State = Stale
-			g.changed[e] = true
+			g.change(e)
 		}
 	}
 }
 
 // lookedAt is when both ends were last watched.
-func (g *Graph) lookedAt(e *Edge, now time.Time) time.Time {
+func (g *Graph) lookedAt(e *node, now time.Time) time.Time {
 	for _, h := range e.hosts() {
 		if last := g.watched[h].Last; last.Before(now) {
 			now = last
@@ -205,16 +195,18 @@ func (g *Graph) keepRemoved(e Edge) {
 // Changes gives what is to be stored since the last call, in any order.
 func (g *Graph) Changes() []Change {
 	all := make([]Change, 0, len(g.changed))
-	for e := range g.changed {
-		switch now := g.edges[e.Key]; now {
-		case e:
+	for _, e := range g.changed {
+		e.changed = false
+		switch {
+		case !e.gone:
 			all = append(all, Change{Edge: e.clone()})
-		case nil:
+		case g.edges.find(&e.Key) == nil:
 			all = append(all, Change{Edge: Edge{ID: e.ID, Key: e.Key, State: Removed}, Gone: true})
 		default: // made anew, which is a change of its own
 		}
 	}
 	clear(g.changed)
+	g.changed = g.changed[:0]
 	return all
 }
 
@@ -222,7 +214,10 @@ func (g *Graph) Changes() []Change {
 func (g *Graph) Restore(edges []Edge) {
 	for _, e := range edges {
 		e.ID = e.id() // a store is not to be trusted with it
-		g.insert(&e)
+		if old := g.edges.find(&e.Key); old != nil {
+			g.edges.delete(old)
+		}
+		g.edges.insert(e)
 	}
 }
 
@@ -232,9 +227,8 @@ func (g *Graph) Snapshot() *Graph {
 	c := New(g.config)
 	c.config.Site = nil // which is for those who change a graph
 	c.watched, c.groups = maps.Clone(g.watched), g.Groups()
-	for _, e := range g.edges {
-		k := e.clone()
-		c.insert(&k)
+	for e := range g.edges.all() {
+		c.edges.insert(e.clone())
 	}
 	return c
 }

@@ -37,13 +37,13 @@ func (g *Graph) List(f Filter) []Edge {
 	if f.State == Removed {
 		return g.listRemoved(f)
 	}
-	from := maps.Values(g.edges)
+	from := g.edges.all()
 	if f.Host != "" {
-		from = maps.Keys(g.byHost[f.Host])
+		from = slices.Values(g.edges.byHost[f.Host])
 	}
 	var all []Edge
 	for e := range from {
-		if f.takes(e) {
+		if f.takes(&e.Edge) {
 			all = append(all, e.clone())
 		}
 	}
@@ -71,7 +71,7 @@ func compare(a, b Edge) int {
 
 // Show gives one edge by its ID.
 func (g *Graph) Show(id string) (Edge, error) {
-	for _, e := range g.edges {
+	for e := range g.edges.all() {
 		if e.ID == id {
 			return e.clone(), nil
 		}
@@ -83,7 +83,7 @@ func (g *Graph) Show(id string) (Edge, error) {
 // lead to, by their own addresses: whoever opts out knows no other.
 func (g *Graph) Behind() map[netip.AddrPort][]netip.AddrPort {
 	all := map[netip.AddrPort][]netip.AddrPort{}
-	for _, e := range g.edges {
+	for e := range g.edges.all() {
 		for _, p := range e.Paths {
 			if p.Dialled.IsValid() && p.Served.IsValid() && !slices.Contains(all[p.Dialled], p.Served) {
 				all[p.Dialled] = append(all[p.Dialled], p.Served)
@@ -153,11 +153,11 @@ func (g *Graph) Neighbourhood(host string, steps int) ([]Edge, error) {
 		return nil, err
 	}
 	seen, front := map[string]bool{host: true}, []string{host}
-	chosen := map[*Edge]bool{}
+	chosen := map[*node]bool{}
 	for range steps {
 		var next []string
 		for _, h := range front {
-			for e := range g.byHost[h] {
+			for _, e := range g.edges.byHost[h] {
 				chosen[e] = true
 				for _, o := range e.hosts() {
 					if !seen[o] {
@@ -178,7 +178,7 @@ func (g *Graph) Neighbourhood(host string, steps int) ([]Edge, error) {
 }
 
 func (g *Graph) known(host string) error {
-	if _, ok := g.watched[host]; !ok && g.byHost[host] == nil {
+	if _, ok := g.watched[host]; !ok && g.edges.byHost[host] == nil {
 		return droveway.Errorf(droveway.NotFound, "no probe of a host %q reported yet: run droveway probe there", host)
 	}
 	return nil
@@ -208,7 +208,7 @@ func (g *Graph) blast(front []string) (all []Impact) {
 	for step := 1; len(front) > 0; step++ {
 		var next []Impact
 		for _, h := range front {
-			for e := range g.byHost[h] {
+			for _, e := range g.edges.byHost[h] {
 				if c := e.Client.Host; e.Server.Host == h && c != "" && e.State == Active && !seen[c] {
 					seen[c] = true
 					next = append(next, Impact{c, step, h})
