@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/droveway/droveway/internal/image/initramfs"
@@ -16,6 +18,16 @@ func TestInitrdWithoutItsFileIsAnError(t *testing.T) {
 	w := initramfs.NewWriter(&bytes.Buffer{})
 	if err := addFile(w, "init", filepath.Join(t.TempDir(), "missing"), 0o755); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v: want the missing file", err)
+	}
+}
+
+// TestTimerIsNotTried boots by neither firmware with a check that fails on a busy host.
+func TestTimerIsNotTried(t *testing.T) {
+	t.Parallel()
+	for _, config := range []string{bootConfig, uefiConfig} {
+		if !slices.Contains(strings.Fields(config), "no_timer_check") {
+			t.Errorf("the kernel tries its timer: %q", config)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ type Config struct {
 const MinSizeMiB = bootStartMiB + bootMiB + 4
 
 // version changes the key of every image when this code changes what it builds.
-const version = "1"
+const version = "2"
 
 // Build returns the path of the image, which it builds if it is not in the cache
 // yet. Nobody may write to it: it stands for all that ask for it.
