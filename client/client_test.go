@@ -149,7 +149,7 @@ func TestEventsGoOnAfterTheLastOne(t *testing.T) {
 		fmt.Fprintf(w, "id: %d\ndata: {\"type\":\"t\"}\n\n", 41+calls.Add(1)-1)
 	})
 	stop := fmt.Errorf("stop")
-	err := c.Events(context.Background(), 0, "", func(seq uint64, _ droveway.Event) error {
+	err := c.Events(context.Background(), client.FromNow, "", func(seq uint64, _ droveway.Event) error {
 		if seq == 42 {
 			return stop
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"time"
 
@@ -58,9 +59,13 @@ func (c *Client) WatchJob(ctx context.Context, name string, fn func(droveway.Job
 	}
 }
 
+// FromNow begins Events with what happens after the call.
+const FromNow uint64 = math.MaxUint64
+
 // Events calls fn with the events of the fleet, and goes on until ctx ends or
-// fn fails. Since is the sequence number after which to begin, 0: only new
-// ones. Subject picks the events of one object, as "machine/web-1"; empty: all.
+// fn fails. Since is the sequence number after which to begin, 0 for all that there
+// are, or FromNow. Subject picks the events of one object, as "machine/web-1"; empty:
+// all.
 func (c *Client) Events(ctx context.Context, since uint64, subject string, fn func(seq uint64, e droveway.Event) error) error {
 	var failed error
 	for heard := time.Now(); ; {

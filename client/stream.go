@@ -90,7 +90,7 @@ func eventCall(since uint64, subject string) call {
 	if subject != "" {
 		k.query = url.Values{"subject": {subject}}
 	}
-	if since > 0 {
+	if since != FromNow {
 		k.header = http.Header{"Last-Event-Id": {strconv.FormatUint(since, 10)}}
 	}
 	return k

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/client"
 )
 
 func eventCommand(a *app) *cobra.Command {
@@ -21,6 +22,9 @@ func eventWatch(a *app) *cobra.Command {
 	var since uint64
 	var count int
 	c := a.verb("watch", "Print events as they happen, until interrupted", nil, func(r run) error {
+		if !r.cmd.Flags().Changed("since") {
+			since = client.FromNow
+		}
 		seen := 0
 		err := r.api.Events(r.ctx, since, subject, func(seq uint64, e droveway.Event) error {
 			if err := a.printEvent(seq, e); err != nil {
@@ -37,7 +41,7 @@ func eventWatch(a *app) *cobra.Command {
 		return err
 	})
 	c.Flags().StringVar(&subject, "subject", "", "only events of this `object`, as machine/web-1")
-	c.Flags().Uint64Var(&since, "since", 0, "begin after the event with this `number` (default: only new ones)")
+	c.Flags().Uint64Var(&since, "since", 0, "begin after the event with this `number`, 0: with the first one (default: only new ones)")
 	c.Flags().IntVar(&count, "count", 0, "stop after so many events (default: go on)")
 	return c
 }

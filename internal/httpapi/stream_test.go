@@ -37,13 +37,16 @@ func TestEventsGoOnWhereTheReaderStopped(t *testing.T) {
 		}
 		return types, last
 	}
-	got, last := read(1, "", 2)
-	if d := cmp.Diff([]string{"t.1", "t.2"}, got); d != "" {
+	got, last := read(0, "", 2)
+	if d := cmp.Diff([]string{"t.0", "t.1"}, got); d != "" || last != 2 {
+		t.Errorf("the first events, up to number %d: %s", last, d)
+	}
+	got, _ = read(last, "", 4)
+	if d := cmp.Diff([]string{"t.2", "t.3", "t.4", "t.5"}, got); d != "" {
 		t.Error(d)
 	}
-	got, _ = read(last, "", 3)
-	if d := cmp.Diff([]string{"t.3", "t.4", "t.5"}, got); d != "" {
-		t.Error(d)
+	if status, body := w.do(t, "GET", "/v1/events", "", "Last-Event-ID", "x"); status != 422 && status != 400 {
+		t.Errorf("a number that is none: status %d: %s", status, body)
 	}
 	got, _ = read(1, "machine/m0", 2)
 	if d := cmp.Diff([]string{"t.2", "t.4"}, got); d != "" {

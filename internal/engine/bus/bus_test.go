@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -246,7 +247,7 @@ func TestEvents(t *testing.T) {
 	var ids []string
 	var seqs []uint64
 	enough := errors.New("enough")
-	err = c.Events(ctx, 1, func(seq uint64, e droveway.Event) error {
+	err = c.Events(ctx, 0, func(seq uint64, e droveway.Event) error {
 		if e.Time.IsZero() {
 			t.Errorf("event %s has no time", e.ID)
 		}
@@ -259,10 +260,10 @@ func TestEvents(t *testing.T) {
 	if !errors.Is(err, enough) {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]string{"2", "4"}, ids); d != "" {
+	if d := cmp.Diff([]string{"1", "2", "4"}, ids); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff([]uint64{2, 4}, seqs); d != "" {
+	if d := cmp.Diff([]uint64{1, 2, 4}, seqs); d != "" {
 		t.Error(d)
 	}
 	if err := c.Publish(ctx, droveway.Event{Type: "x"}); !droveway.Is(err, droveway.Invalid) {
@@ -272,7 +273,7 @@ func TestEvents(t *testing.T) {
 
 func TestEventsFromNow(t *testing.T) {
 	t.Parallel()
-	t.Run("none before", func(t *testing.T) { t.Parallel(); eventsFromNow(t, 0) })
+	t.Run("none before", func(t *testing.T) { t.Parallel(); eventsFromNow(t, math.MaxUint64) })
 	// A number from a stream that was lost since.
 	t.Run("far ahead", func(t *testing.T) { t.Parallel(); eventsFromNow(t, 1<<40) })
 }

@@ -66,16 +66,16 @@ func (c *Conn) Publish(ctx context.Context, e droveway.Event) error {
 }
 
 // Events calls fn for every event after the one numbered since, one after the
-// other; if since is 0, or a number that was not given yet, for every event from
-// now on. It ends with fn's error,
-// with the cause of ctx, or with Unavailable if the connection was closed.
+// other: the first one has the number 1. If since was not given yet, as
+// math.MaxUint64 never is, it begins with what happens from now on. It ends with fn's
+// error, with the cause of ctx, or with Unavailable if the connection was closed.
 func (c *Conn) Events(ctx context.Context, since uint64, fn func(seq uint64, e droveway.Event) error) error {
 	from := store.From{Subjects: []string{"event.>"}, Policy: jetstream.DeliverNewPolicy}
 	s, err := c.JS.Stream(ctx, eventStream)
 	if err != nil {
 		return droveway.Errorf(droveway.Unavailable, "read events: %w", err)
 	}
-	if since > 0 && since <= s.CachedInfo().State.LastSeq {
+	if since <= s.CachedInfo().State.LastSeq {
 		from.Policy, from.Start = jetstream.DeliverByStartSequencePolicy, since+1
 	}
 	return store.Follow(ctx, c.JS, eventStream, from, func(m jetstream.Msg) error {

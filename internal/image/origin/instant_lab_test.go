@@ -143,7 +143,7 @@ func (f *far) listen(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = f.API.Events(ctx, 0, "", func(_ uint64, e droveway.Event) error { // ends with ctx
+		_ = f.API.Events(ctx, client.FromNow, "", func(_ uint64, e droveway.Event) error { // ends with ctx
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.events = append(f.events, e)
