@@ -1,14 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
+
+	"github.com/droveway/droveway/bench/cost"
 )
 
 // image is a file to inspect, and what it holds.
@@ -34,7 +33,7 @@ var formats = []struct {
 // build makes the images.
 func build(ctx context.Context, dir string, log *slog.Logger) ([]image, error) {
 	log.Info("making the Debian disk, if it is not there")
-	disk, err := command(ctx, "scripts/build-debian-image")
+	disk, err := cost.Command(ctx, "scripts/build-debian-image")
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +41,7 @@ func build(ctx context.Context, dir string, log *slog.Logger) ([]image, error) {
 	for n, f := range formats {
 		path := filepath.Join(dir, fmt.Sprint("disk", n))
 		log.Info("converting", "to", f.name)
-		if _, err := command(ctx, "qemu-img", append(append([]string{"convert", "-f", "raw"}, f.args...), disk, path)...); err != nil {
+		if _, err := cost.Command(ctx, "qemu-img", append(append([]string{"convert", "-f", "raw"}, f.args...), disk, path)...); err != nil {
 			return nil, err
 		}
 		all = append(all, image{name: "debian 12, " + f.name, path: path, os: debian})
@@ -58,7 +57,7 @@ func build(ctx context.Context, dir string, log *slog.Logger) ([]image, error) {
 // split unpacks a disk of the tests.
 func split(ctx context.Context, dir string) (image, error) {
 	path := filepath.Join(dir, "split.raw")
-	_, err := command(ctx, "zstd", "-q", "-d", "internal/image/inspect/testdata/split.zst", "-o", path)
+	_, err := cost.Command(ctx, "zstd", "-q", "-d", "internal/image/inspect/testdata/split.zst", "-o", path)
 	return image{name: "6 partitions, joined by fstab", path: path, os: debian}, err
 }
 
@@ -69,21 +68,9 @@ func lock(ctx context.Context, dir string) (image, error) {
 	if err := os.WriteFile(i.key, []byte("secret"), 0o600); err != nil {
 		return i, err
 	}
-	if _, err := command(ctx, "truncate", "-s", "64M", i.path); err != nil {
+	if _, err := cost.Command(ctx, "truncate", "-s", "64M", i.path); err != nil {
 		return i, err
 	}
-	_, err := command(ctx, "cryptsetup", "luksFormat", "-q", "--type", "luks2", "--pbkdf-memory", "262144", "--pbkdf-force-iterations", "4", "--key-file", i.key, i.path)
+	_, err := cost.Command(ctx, "cryptsetup", "luksFormat", "-q", "--type", "luks2", "--pbkdf-memory", "262144", "--pbkdf-force-iterations", "4", "--key-file", i.key, i.path)
 	return i, err
-}
-
-// command runs a program and gives what it printed.
-func command(ctx context.Context, name string, args ...string) (string, error) {
-	var failure bytes.Buffer
-	c := exec.CommandContext(ctx, name, args...)
-	c.Stderr = &failure
-	out, err := c.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(failure.String()))
-	}
-	return strings.TrimSpace(string(out)), nil
 }

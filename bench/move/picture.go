@@ -3,29 +3,23 @@ package main
 import (
 	"fmt"
 	"slices"
+
+	"github.com/droveway/droveway/bench/canvas"
 )
 
-// Roles of the modes: the ways of one program have one colour.
-const (
-	ours         role = "ours"
-	byQEMU       role = "qemu"
-	byVirsh      role = "virsh"
-	byVirshWaits role = "virsh-waits"
-)
-
-// look is how a mode is drawn.
+// look is how a mode is drawn: the ways of one program have one colour.
 type look struct {
-	role role
+	role canvas.Role
 	name string
 }
 
 var looks = map[mode]look{
-	switchFirst:  {ours, "Droveway"},
-	preCopy:      {byQEMU, "QEMU pre-copy"},
-	virshCopy:    {byVirsh, "virsh migrate"},
-	virshSync:    {byVirshWaits, "virsh, sync writes"},
-	quickRestart: {ours, "Droveway"},
-	copyRestart:  {byVirsh, "stop, copy, start"},
+	switchFirst:  {canvas.Ours, "Droveway"},
+	preCopy:      {canvas.Plain, "QEMU pre-copy"},
+	virshCopy:    {canvas.Peer, "virsh migrate"},
+	virshSync:    {canvas.Other, "virsh, sync writes"},
+	quickRestart: {canvas.Ours, "Droveway"},
+	copyRestart:  {canvas.Peer, "stop, copy, start"},
 }
 
 // panel is one of the picture's three.
@@ -46,10 +40,10 @@ var panels = []panel{
 // each question.
 func picture(r report) []byte {
 	const width, pitch = 1244, 410
-	c := newCanvas(width, 452)
+	c := canvas.New(width, 452)
 	first, second := finding(r)
-	c.text(24, 36, "start", 19, "bold", ink, first)
-	c.text(24, 60, "start", 14, "normal", ink, second)
+	c.Text(canvas.Point{X: 24, Y: 36}, canvas.Font{Anchor: "start", Size: 19, Bold: true, Role: canvas.Ink}, first)
+	c.Text(canvas.Point{X: 24, Y: 60}, canvas.Font{Anchor: "start", Size: 14, Role: canvas.Ink}, second)
 	left := 76.0
 	for _, p := range panels {
 		sizes := p.sizes(r)
@@ -61,8 +55,8 @@ func picture(r report) []byte {
 		a.plot(c, r, p)
 		left += pitch
 	}
-	c.text(24, 436, "start", 12, "normal", faint, subtitle(r))
-	return c.done()
+	c.Text(canvas.Point{X: 24, Y: 436}, small("start"), subtitle(r))
+	return c.Done()
 }
 
 // finding says what came out, in one line and another.

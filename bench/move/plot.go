@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"slices"
+
+	"github.com/droveway/droveway/bench/canvas"
 )
 
 // axes is one panel's plot: a disk's size to the right, a time upwards.
@@ -20,32 +22,37 @@ func (a axes) at(size int64) float64 {
 
 func (a axes) level(ms figure) float64 { return a.y + a.height*(1-a.scale.part(ms)) }
 
+// small is for numbers and notes.
+func small(anchor string) canvas.Font {
+	return canvas.Font{Anchor: anchor, Size: 12, Role: canvas.Faint}
+}
+
 // frame draws the grid with its numbers.
-func (a axes) frame(c *canvas, p panel) {
+func (a axes) frame(c *canvas.Canvas, p panel) {
 	const left = 52 // of the frame: room for the numbers
-	c.text(a.x-left, a.y-34, "start", 14, "bold", ink, p.title)
-	c.text(a.x-left, a.y-17, "start", 12, "normal", faint, p.note)
+	c.Text(canvas.Point{X: a.x - left, Y: a.y - 34}, canvas.Font{Anchor: "start", Size: 14, Bold: true, Role: canvas.Ink}, p.title)
+	c.Text(canvas.Point{X: a.x - left, Y: a.y - 17}, small("start"), p.note)
 	for _, ms := range a.scale.ticks {
 		y := a.level(ms)
-		c.line(a.x, y, a.x+a.width, y, grid, 1)
-		c.text(a.x-9, y+4, "end", 12, "normal", faint, tickText(ms))
+		c.Line(canvas.Point{X: a.x, Y: y}, canvas.Point{X: a.x + a.width, Y: y}, canvas.Grid, 1)
+		c.Text(canvas.Point{X: a.x - 9, Y: y + 4}, small("end"), tickText(ms))
 	}
 	for _, size := range a.sizes {
-		c.text(a.at(size), a.y+a.height+20, "middle", 12, "normal", faint, sizeText(size))
+		c.Text(canvas.Point{X: a.at(size), Y: a.y + a.height + 20}, small("middle"), sizeText(size))
 	}
-	c.text(a.x+a.width/2, a.y+a.height+38, "middle", 12, "normal", faint, "disk, all of it filled")
+	c.Text(canvas.Point{X: a.x + a.width/2, Y: a.y + a.height + 38}, small("middle"), "disk, all of it filled")
 }
 
 // plot draws for each mode a line through its medians, its single runs beside
 // it, and its name at the end. Droveway's comes last, on top.
-func (a axes) plot(c *canvas, r report, p panel) {
+func (a axes) plot(c *canvas.Canvas, r report, p panel) {
 	const apart = 7 // so that no mode's runs hide another's
 	modes := p.modes(r)
 	half := float64(len(modes)-1) / 2
 	var labels []label
 	for i, m := range slices.Backward(modes) {
 		shift := (float64(i) - half) * apart
-		var path []point
+		var path []canvas.Point
 		var last figure
 		for _, size := range a.sizes {
 			k, ok := r.row(size, m)
@@ -53,19 +60,19 @@ func (a axes) plot(c *canvas, r report, p panel) {
 				continue
 			}
 			last = p.of(k.figures)
-			path = append(path, point{a.at(size) + shift, a.level(last)})
+			path = append(path, canvas.Point{X: a.at(size) + shift, Y: a.level(last)})
 			for _, one := range alike(r.Results, size, m) {
-				c.speck(point{a.at(size) + shift, a.level(p.of(one.figures))}, looks[m].role)
+				c.Speck(canvas.Point{X: a.at(size) + shift, Y: a.level(p.of(one.figures))}, looks[m].role)
 			}
 		}
-		c.path(path, looks[m].role, 2.5)
+		c.Path(path, looks[m].role, 2.5)
 		for _, p := range path {
-			c.dot(p, looks[m].role)
+			c.Dot(p, looks[m].role)
 		}
-		labels = append(labels, label{path[len(path)-1].y + 4, looks[m], msText(last)})
+		labels = append(labels, label{path[len(path)-1].Y + 4, looks[m], msText(last)})
 	}
 	for _, l := range spread(labels) {
-		c.text(a.x+a.width+6, l.y, "start", 12, "bold", l.role, l.name+" "+l.value)
+		c.Text(canvas.Point{X: a.x + a.width + 6, Y: l.y}, canvas.Font{Anchor: "start", Size: 12, Bold: true, Role: l.role}, l.name+" "+l.value)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/droveway/droveway/bench/guestfs"
 	"github.com/droveway/droveway/bench/verdict"
 	"github.com/droveway/droveway/internal/image/appliance"
 	"github.com/droveway/droveway/internal/image/filesystem"
@@ -74,11 +75,9 @@ func (o options) run(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("build the image: %w", err)
 	}
 	if o.kernel == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
+		if o.kernel, err = guestfs.Kernel(); err != nil {
 			return false, err
 		}
-		o.kernel = filepath.Join(cache, "droveway", "kernel")
 	}
 	var cpu []float64
 	for range o.runs {
