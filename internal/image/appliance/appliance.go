@@ -11,6 +11,7 @@ import (
 	"github.com/droveway/droveway/internal/image/appliance/wire"
 	"github.com/droveway/droveway/internal/image/format"
 	"github.com/droveway/droveway/internal/image/inspect"
+	"github.com/droveway/droveway/internal/image/luks"
 	"github.com/droveway/droveway/internal/image/repair"
 )
 
@@ -38,6 +39,7 @@ type Request struct {
 	Plan    *repair.Plan    // what to do
 	Report  *inspect.Report // what the plan was made from
 	MACs    []string        // of the machine's cards as far as they are known, the first one first
+	Keys    []luks.Key      // for encrypted volumes: in memory alone, here and in the appliance
 	Full    bool            // run the guest's own programs even where writing files is enough
 
 	// Progress, unless it is nil, is told the step that begins, how many are done,
@@ -56,9 +58,10 @@ type Result struct {
 
 // Repair creates the overlay and carries out the plan on it. When it fails, there is
 // no overlay, and the error says at which step and what was said there: Unsupported
-// if this host or this image is not fit for it, Unavailable if the appliance could not
-// be started, ctx ended or it took too long (ErrTooLong), Invalid if the guest is to
-// blame, Internal if the appliance failed.
+// if this host or this image is not fit for it, Permission if no key opens what is
+// encrypted, Unavailable if the appliance could not be started, ctx ended or it took
+// too long (ErrTooLong), Invalid if the guest is to blame, Internal if the appliance
+// failed.
 func (a *Appliance) Repair(ctx context.Context, r Request) (*Result, error) {
 	result, err := a.repair(ctx, r)
 	if err != nil {
@@ -73,7 +76,7 @@ func (a *Appliance) repair(ctx context.Context, r Request) (result *Result, err 
 		return nil, err
 	}
 	defer image.Close()
-	order, notes, err := orderFor(r, image)
+	order, notes, err := orderFor(ctx, r, image)
 	if err != nil {
 		return nil, err
 	}

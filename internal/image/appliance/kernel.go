@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/appliance/wire"
 	"github.com/droveway/droveway/internal/image/initramfs"
 	"github.com/droveway/droveway/internal/image/inspect"
 )
@@ -178,23 +179,32 @@ var forFilesystem = map[string][]string{
 
 // optional are modules that some kernels have under another name or in themselves
 // without saying so.
-var optional = []string{"crc32c_generic", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"}
+var optional = []string{
+	"crc32c_generic", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8",
+	"aes_generic", "aesni_intel", "ecb", "sha1_generic", "sha256_generic", "sha512_generic",
+}
 
 // has reports whether a module can be loaded, or need not be.
 func (k *kernel) has(name string) bool { return k.builtin[name] || k.files[name] != "" }
 
-// modulesFor chooses the modules for file systems of these kinds.
-func (k *kernel) modulesFor(kinds []string, mapped bool) []string {
+// modulesFor chooses the modules for a disk.
+func (k *kernel) modulesFor(d wire.Disk) []string {
 	wanted := slices.Clone(forDisk)
-	if mapped {
+	for _, a := range d.Arrays {
+		wanted = append(wanted, forLevel(a.Level))
+	}
+	if len(d.Maps) > 0 {
 		wanted = append(wanted, "dm_mod")
 	}
-	for _, kind := range kinds {
-		for _, m := range forFilesystem[kind] {
-			if k.has(m) || !slices.Contains(optional, m) {
-				wanted = append(wanted, m)
+	for _, m := range d.Maps {
+		for _, t := range m.Table {
+			if t.Kind == crypt {
+				wanted = append(wanted, forCipher(t.Params)...)
 			}
 		}
 	}
-	return wanted
+	for _, m := range d.Mounts {
+		wanted = append(wanted, forFilesystem[m.Kind]...)
+	}
+	return slices.DeleteFunc(wanted, func(m string) bool { return !k.has(m) && slices.Contains(optional, m) })
 }

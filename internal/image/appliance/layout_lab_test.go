@@ -59,10 +59,11 @@ const (
 	secondPiece      = lvmAt + 1        // 200 MiB
 )
 
-// makeGroup makes the group with LVM's own tools.
-func makeGroup(t *testing.T, disk string) {
+// makeGroup makes a group on a part of a disk, in MiB, with LVM's own tools. Its text
+// leaves room for both identifiers and the device.
+func makeGroup(t *testing.T, disk, text string, at, size int) {
 	t.Helper()
-	dev := attach(t, disk, lvmAt, lvmSize)
+	dev := attach(t, disk, at, size)
 	// Only its own device: tests at the same time have groups of the same name.
 	config := fmt.Sprintf("devices { use_devicesfile=0 filter=[ \"a|^%s$|\", \"r|.*|\" ] } activation { udev_sync=0 udev_rules=0 }", dev)
 	tool(t, "pvcreate", "-q", "-y", "--config", config, dev)
@@ -72,7 +73,7 @@ func makeGroup(t *testing.T, disk string) {
 		return strings.TrimSpace(lines[len(lines)-1])
 	}
 	backup := filepath.Join(t.TempDir(), "group")
-	if err := os.WriteFile(backup, fmt.Appendf(nil, group, id("vgs", "vg_uuid", "lab"), id("pvs", "pv_uuid", dev), dev), 0o600); err != nil {
+	if err := os.WriteFile(backup, fmt.Appendf(nil, text, id("vgs", "vg_uuid", "lab"), id("pvs", "pv_uuid", dev), dev), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	tool(t, "vgcfgrestore", "-q", "-f", backup, "--config", config, "lab")
@@ -105,7 +106,7 @@ func layoutDisk(t *testing.T) string {
 	tool(t, "truncate", "-s", "640M", disk)
 	tool(t, "sh", "-c", fmt.Sprintf("printf 'label: dos\nstart=%dMiB, size=%dMiB, type=ef\nstart=%dMiB, size=%dMiB, type=8e\nstart=%dMiB, size=%dMiB, type=83\n' | sfdisk -q %s",
 		espAt, espSize, lvmAt, lvmSize, poolAt, poolSize, disk))
-	makeGroup(t, disk)
+	makeGroup(t, disk, group, lvmAt, lvmSize)
 	tool(t, "truncate", "-s", "320M", root)
 	tool(t, "mkfs.xfs", "-q", root)
 	mounted(t, root, "loop", func(at string) { tool(t, "cp", "-a", dir+"/.", at) })

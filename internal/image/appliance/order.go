@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"regexp"
@@ -16,11 +17,11 @@ import (
 )
 
 // orderFor makes the order of a request. The notes say what is left out.
-func orderFor(r Request, image *format.Image) (o wire.Order, notes []string, err error) {
+func orderFor(ctx context.Context, r Request, image *format.Image) (o wire.Order, notes []string, err error) {
 	if r.Plan.Family == "windows" {
 		return o, nil, droveway.Missing("image.repair.windows", "a Windows cannot be repaired yet: import it with --repair none, and let it start with the drivers it has")
 	}
-	o.Disk, err = diskOf(r.Report, image)
+	o.Disk, err = diskOf(ctx, r, image)
 	if err != nil {
 		return o, nil, err
 	}

@@ -75,7 +75,11 @@ func TestCards(t *testing.T) {
 
 // layoutOf is the layout of a report without an image.
 func layoutOf(root string, fstab []inspect.Mount, volumes ...inspect.Volume) (wire.Disk, error) {
-	return diskOf(&inspect.Report{Volumes: volumes, System: inspect.System{Root: root, Fstab: fstab}}, nil)
+	var parts []disk.Part
+	for n := range len(volumes) {
+		parts = append(parts, disk.Part{Number: n + 1})
+	}
+	return diskOf(context.Background(), Request{Report: &inspect.Report{Disk: disk.Table{Parts: parts}, Volumes: volumes, System: inspect.System{Root: root, Fstab: fstab}}}, nil)
 }
 
 // TestDisk mounts what belongs to the system, the outer first, and nothing else.
@@ -113,15 +117,14 @@ func TestNotFit(t *testing.T) {
 		v     inspect.Volume
 		words string
 	}{
-		"no root":   {"", inspect.Volume{Name: "p1", Kind: "ext4"}, "nothing can be changed"},
-		"NTFS":      {"p1", inspect.Volume{Name: "p1", Kind: "ntfs"}, `"ntfs" on p1`},
-		"encrypted": {"p1/open", inspect.Volume{Name: "p1/open", Kind: "ext4"}, "p1 is encrypted"},
+		"no root": {"", inspect.Volume{Name: "p1", Kind: "ext4"}, "nothing can be changed"},
+		"NTFS":    {"p1", inspect.Volume{Name: "p1", Kind: "ntfs"}, `"ntfs" on p1`},
 	} {
 		if _, err := layoutOf(k.root, nil, k.v); !droveway.Is(err, droveway.Unsupported) || !strings.Contains(err.Error(), k.words) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := orderFor(Request{Plan: &repair.Plan{Family: "windows"}}, nil); !droveway.Is(err, droveway.Unsupported) {
+	if _, _, err := orderFor(context.Background(), Request{Plan: &repair.Plan{Family: "windows"}}, nil); !droveway.Is(err, droveway.Unsupported) {
 		t.Errorf("windows: %v", err)
 	}
 }
@@ -129,7 +132,7 @@ func TestNotFit(t *testing.T) {
 // TestTargets writes tables as the kernel takes them.
 func TestTargets(t *testing.T) {
 	t.Parallel()
-	l := &layout{}
+	l := &devices{report: &inspect.Report{Disk: disk.Table{Parts: []disk.Part{{Number: 2}}}}}
 	for _, k := range []struct {
 		piece disk.Piece
 		want  wire.Target

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor/qemu"
 	"github.com/droveway/droveway/internal/image/appliance/wire"
@@ -33,17 +35,13 @@ func (a *Appliance) machine(ctx context.Context, order wire.Order) (m *machine, 
 	if err != nil {
 		return nil, err
 	}
-	var kinds []string
 	memory := quickMemory
-	for _, f := range order.Disk.Mounts {
-		kinds = append(kinds, f.Kind)
-	}
 	for _, s := range order.Steps {
 		if len(s.Run) > 0 {
 			memory = fullMemory
 		}
 	}
-	modules, err := k.load(k.modulesFor(kinds, len(order.Disk.Maps) > 0))
+	modules, err := k.load(k.modulesFor(order.Disk))
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +56,7 @@ func (a *Appliance) machine(ctx context.Context, order wire.Order) (m *machine, 
 	}
 	m.kernel, err = scratch(func(f *os.File) error { return copyInto(f, k.image) })
 	if err == nil {
-		m.initrd, err = scratch(func(f *os.File) error { return a.writeInitrd(f, order, modules) })
+		m.initrd, err = inMemory(func(f *os.File) error { return a.writeInitrd(f, order, modules) })
 	}
 	if err != nil {
 		m.close()
@@ -83,6 +81,23 @@ func scratch(fill func(*os.File) error) (*os.File, error) {
 		if errors.Is(err, syscall.ENOSPC) {
 			err = volume.NoRoom(err, f.Name(), 1)
 		}
+		return nil, err
+	}
+	return f, nil
+}
+
+// inMemory makes a file that is on no disk, as the order may have keys.
+func inMemory(fill func(*os.File) error) (*os.File, error) {
+	fd, err := unix.MemfdCreate("droveway-appliance", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, droveway.Errorf(droveway.Unavailable, "make a file for the appliance in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "droveway-appliance")
+	if err = f.Chmod(0o444); err == nil { // as above
+		err = fill(f)
+	}
+	if err != nil {
+		f.Close()
 		return nil, err
 	}
 	return f, nil

@@ -211,28 +211,6 @@ func same(t *testing.T, lv LogicalVolume, want []byte) {
 	}
 }
 
-func TestRAID1(t *testing.T) {
-	b := make([]byte, mib)
-	le := binary.LittleEndian
-	s := b[4096:]
-	le.PutUint32(s, mdMagic)
-	le.PutUint32(s[4:], 1)
-	copy(s[16:], "array-identifier")
-	copy(s[32:], "host:boot")
-	le.PutUint32(s[72:], 1)
-	le.PutUint64(s[80:], 100)
-	le.PutUint32(s[92:], 2)
-	le.PutUint64(s[128:], 16)
-	m, ok := OpenMember(bytes.NewReader(b), mib)
-	if !ok || m.Level != 1 || m.Name != "host:boot" || m.Size != 100*sector || m.R == nil {
-		t.Errorf("%+v, %v", m, ok)
-	}
-	le.PutUint32(s[72:], 5)
-	if m, ok := OpenMember(bytes.NewReader(b), mib); !ok || m.R != nil {
-		t.Errorf("a member of level 5 has data: %+v", m)
-	}
-}
-
 func FuzzDisk(f *testing.F) {
 	b := make([]byte, 64<<10)
 	putMBR(b, entry{0x83, 8, 8}, entry{0x05, 16, 100})
@@ -242,11 +220,18 @@ func FuzzDisk(f *testing.F) {
 	putMBR(g, entry{mbrProtective, 1, 0xffffffff})
 	putGPT(g, 1, 2)
 	f.Add(g)
+	f.Add(super{level: Mirror, disks: 1, name: "boot"}.member(make([]byte, 64<<10)))
 	f.Add(physical("AAAA1", lvmText)[:128<<10])
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		r := bytes.NewReader(b)
 		_, _ = ReadTable(r, int64(len(b)))
-		_, _ = OpenMember(r, int64(len(b)))
+		if m, ok := OpenMember("p1", r, int64(len(b))); ok {
+			for _, a := range Arrays([]Member{m, m}) {
+				if a.R != nil {
+					_, _ = a.R.ReadAt(make([]byte, 100), a.Size/2)
+				}
+			}
+		}
 		pv, err := OpenPhysicalVolume("p1", r, int64(len(b)))
 		if err != nil {
 			return

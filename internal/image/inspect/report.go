@@ -35,6 +35,7 @@ type Volume struct {
 	Free      int64    `json:"free"` // bytes; -1: unknown
 	Dirty     string   `json:"dirty,omitempty"`
 	Encrypted bool     `json:"encrypted,omitempty"`
+	Missing   int      `json:"missing,omitempty"`  // members of the array that are not on this disk
 	Unlocked  bool     `json:"unlocked,omitempty"` // what is inside follows as NAME/open
 	Tokens    []string `json:"tokens,omitempty"`   // other ways to unlock it, as "clevis"
 	Mount     string   `json:"mount,omitempty"`    // where the guest has it

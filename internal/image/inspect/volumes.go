@@ -56,28 +56,34 @@ func (s *inspection) add(name string, r io.ReaderAt, size int64, p *disk.Part) *
 	return v
 }
 
-// openArrays adds each mirror once.
+// openArrays adds arrays of members that are here.
 func (s *inspection) openArrays() {
-	seen := map[string]bool{}
+	var members []disk.Member
 	for _, v := range s.ofKind(probe.MD) {
-		m, ok := disk.OpenMember(v.r, v.Size)
-		if !ok || seen[m.Array] {
+		if m, ok := disk.OpenMember(v.Name, v.r, v.Size); ok {
+			members = append(members, m)
+		}
+	}
+	for _, array := range disk.Arrays(members) {
+		if array.R == nil {
+			s.blame(members, array)
 			continue
 		}
-		seen[m.Array] = true
-		if m.R == nil {
-			v.Problem = fmt.Sprintf("a member of an MD array of level %d over %d disks: only mirrors can be read", m.Level, m.Disks)
-			continue
+		name := array.Volume()
+		if a := s.add(name, array.R, array.Size, nil); a != nil {
+			a.Missing = array.Missing
+			a.alias = []string{"/dev/" + name, "/dev/md" + strings.TrimPrefix(name, "md/")}
 		}
-		name := m.Name
-		if _, after, ok := strings.Cut(name, ":"); ok {
-			name = after
-		}
-		if name == "" {
-			name = "0"
-		}
-		if a := s.add("md/"+name, m.R, m.Size, nil); a != nil {
-			a.alias = []string{"/dev/md/" + name, "/dev/md" + name}
+	}
+}
+
+// blame tells of each member of an array that cannot be read why not.
+func (s *inspection) blame(members []disk.Member, array disk.Array) {
+	for _, m := range members {
+		for _, v := range s.volumes {
+			if m.Array == array.UUID && m.Volume == v.Name {
+				v.Problem = array.Problem
+			}
 		}
 	}
 }

@@ -23,6 +23,10 @@ type Key struct {
 	pass []byte
 }
 
+// String and GoString give the name alone, so that no log gets the key.
+func (k Key) String() string   { return k.Name }
+func (k Key) GoString() string { return k.Name }
+
 // uuidText is what UUIDs look like.
 var uuidText = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 

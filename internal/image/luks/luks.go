@@ -94,7 +94,18 @@ func badKey(size int) bool { return size < 1 || size > maxKey }
 // Volume is what is inside a container.
 type Volume struct {
 	io.ReaderAt
-	Size int64
+	Size    int64
+	Mapping Mapping
+}
+
+// Mapping is how Linux's dm-crypt gives the same. It has the volume key: whoever takes
+// it must neither keep nor show it.
+type Mapping struct {
+	Cipher string // cipher-mode-iv[:hash]
+	Key    []byte
+	Offset int64  // of the contents in the container, in bytes
+	Sector int    // bytes of what is encrypted at once
+	Tweak  uint64 // the number of the first sector, in units of 512 bytes
 }
 
 // Unlock opens the volume with a passphrase, or the contents of a key file. The

@@ -102,7 +102,10 @@ func (g *segment) reader(r io.ReaderAt, key []byte) (Volume, error) {
 		return Volume{}, err
 	}
 	size := g.size / int64(g.sector) * int64(g.sector)
-	return Volume{&decrypted{block.Section(r, g.off, size), s, g.tweak, size}, size}, nil
+	return Volume{
+		&decrypted{block.Section(r, g.off, size), s, g.tweak, size}, size,
+		Mapping{Cipher: g.cipher, Key: key, Offset: g.off, Sector: g.sector, Tweak: g.tweak},
+	}, nil
 }
 
 // decrypted is a reader that decrypts.

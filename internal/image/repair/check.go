@@ -35,6 +35,8 @@ func (p *planner) checkVolumes() {
 			p.find(Blocker, v.Name+" is not clean", v.Dirty, "start Windows, turn fast startup off and shut it down")
 		case v.Dirty != "":
 			p.find(Warning, v.Name+" is not clean", v.Dirty, "the guest repairs it at its first boot; better shut it down and copy again")
+		case v.Missing > 0:
+			p.find(Warning, fmt.Sprintf("%s lacks %d of its members", v.Name, v.Missing), "they are on other disks: it works without them, and nothing replaces a disk that fails", "add a disk to the machine, and to the array with mdadm --add")
 		case v.Problem != "":
 			p.find(Warning, v.Name+" cannot be read", v.Problem, "")
 		}

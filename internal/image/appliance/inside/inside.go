@@ -99,6 +99,9 @@ func (a *appliance) start() error {
 	if err == nil {
 		err = json.Unmarshal(b, &a.order)
 	}
+	if err == nil {
+		err = os.Remove(wire.OrderFile) // keys are no business of the guest's programs
+	}
 	if err != nil {
 		return droveway.Errorf(droveway.Internal, "read the order: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -91,13 +92,21 @@ func makeDevices(d wire.Disk) error {
 	for name, to := range d.Links {
 		links["/dev/disk/"+name] = to
 	}
+	for _, a := range d.Arrays {
+		if err := assemble(a); err != nil {
+			return err
+		}
+		links["/dev/"+a.Path] = a.Device
+	}
 	for _, m := range d.Maps {
-		minor, err := devmapper.Create(m)
+		node, err := mapDevice(m)
 		if err != nil {
 			return err
 		}
-		node := fmt.Sprintf("/dev/dm-%d", minor)
-		links["/dev/mapper/"+m.Name], links["/dev/"+m.Path] = node, node
+		links["/dev/mapper/"+m.Name] = node
+		if m.Path != "" {
+			links["/dev/"+m.Path] = node
+		}
 	}
 	for name, to := range links {
 		err := os.MkdirAll(path.Dir(name), 0o755)
@@ -109,6 +118,32 @@ func makeDevices(d wire.Disk) error {
 		}
 	}
 	return nil
+}
+
+// mapDevice makes a device of others, as soon as these are there. Its name is made at
+// once, for the next one may be made of it.
+func mapDevice(m wire.Map) (node string, err error) {
+	for _, t := range m.Table {
+		for part := range strings.FieldsSeq(t.Params) {
+			if strings.HasPrefix(part, "/dev/vd") {
+				if err := awaitDevice(part); err != nil {
+					return "", err
+				}
+			}
+		}
+	}
+	minor, err := devmapper.Create(m)
+	if err != nil {
+		return "", err
+	}
+	node = fmt.Sprintf("/dev/dm-%d", minor)
+	if err := awaitDevice(node); err != nil {
+		return "", err
+	}
+	if err := os.Symlink(node, "/dev/mapper/"+m.Name); err != nil {
+		return "", droveway.Errorf(droveway.Internal, "name device %s: %w", m.Name, err)
+	}
+	return node, nil
 }
 
 // leave ends what still runs in the guest and unmounts everything, so that its file

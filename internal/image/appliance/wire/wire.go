@@ -32,6 +32,7 @@ type Order struct {
 
 // Disk says how the guest's disk becomes its file systems.
 type Disk struct {
+	Arrays []Array `json:"arrays,omitempty"` // are made before the maps
 	Maps   []Map   `json:"maps,omitempty"`
 	Mounts []Mount `json:"mounts"` // the root first
 	// Links are symbolic links below /dev/disk, to what they lead to: programs of
@@ -39,15 +40,26 @@ type Disk struct {
 	Links map[string]string `json:"links,omitempty"`
 }
 
-// Map is a logical volume, for the kernel's device mapper.
+// Array is one of MD.
+type Array struct {
+	UUID    string   `json:"uuid"`
+	Device  string   `json:"device"`  // below /dev: mdN
+	Path    string   `json:"path"`    // below /dev, where mdadm has it by its name
+	Version string   `json:"version"` // of the superblocks
+	Level   int      `json:"level"`
+	Members []string `json:"members"` // devices
+}
+
+// Map is a logical or an unlocked volume, for the kernel's device mapper.
 type Map struct {
 	Name  string   `json:"name"` // as below /dev/mapper
 	UUID  string   `json:"uuid"`
-	Path  string   `json:"path"` // below /dev, where LVM has it
+	Path  string   `json:"path,omitempty"` // below /dev, where LVM has it
 	Table []Target `json:"table"`
 }
 
-// Target is a piece of a Map. Start and Size are sectors of 512 bytes.
+// Target is a piece of a Map. Start and Size are sectors of 512 bytes. The parameters of
+// one that decrypts have its key.
 type Target struct {
 	Start  int64  `json:"start"`
 	Size   int64  `json:"size"`

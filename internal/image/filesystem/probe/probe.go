@@ -87,6 +87,11 @@ func container(r io.ReaderAt, size int64) (Found, bool) {
 	if err != nil || len(b) < 512 {
 		return Found{Kind: Unknown, Err: err}, true
 	}
+	// Before the rest, which may be what the array holds: its members may have their
+	// superblocks at the end.
+	if m, ok := disk.OpenMember("", r, size); ok {
+		return Found{Kind: MD, UUID: m.Array, Label: m.Name}, true
+	}
 	switch {
 	case bytes.HasPrefix(b, []byte("LUKS\xba\xbe")):
 		return Found{Kind: LUKS + string('0'+b[7]%10), UUID: block.Text(b[168:208])}, true
@@ -94,9 +99,6 @@ func container(r io.ReaderAt, size int64) (Found, bool) {
 		return Found{Kind: BitLocker}, true
 	case disk.IsPhysicalVolume(r):
 		return Found{Kind: LVM}, true
-	}
-	if m, ok := disk.OpenMember(r, size); ok {
-		return Found{Kind: MD, UUID: m.Array, Label: m.Name}, true
 	}
 	return Found{}, false
 }
