@@ -143,6 +143,56 @@ func TestChanceOfOneRound(t *testing.T) {
 	same(t, []string{"a/curl > b0/nginx:80", "a/curl > b1/nginx:80"}, s.edges())
 }
 
+// SYSTEMS 3.7: what is confirmed long after it was heard is a relation of then, if it is
+// one at all.
+func TestLateConfirmation(t *testing.T) {
+	for name, k := range map[string]struct {
+		later  time.Duration
+		limits discover.Limits
+		want   bool
+	}{
+		"hours later": {6 * time.Hour, discover.Limits{}, true},
+		"too late":    {13 * time.Hour, discover.Limits{}, false},
+		"forgotten":   {6 * time.Hour, discover.Limits{Idle: time.Hour}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(31)
+			s.joiner, s.NoISN = discover.New(k.limits), true
+			b0 := s.Host("b0", "10.2.0.1", 0).Serve(10, "/usr/sbin/nginx", 80)
+			b1 := s.Host("b1", "10.2.0.2", 0).Serve(10, "/usr/sbin/nginx", 80)
+			id := uint32(0xd00d)
+			rounds := func(client string, servers ...*discovertest.Host) {
+				c := s.Host(client, "10.1.0.1", 0).Run(1, "/usr/bin/curl")
+				l := discovertest.Link{Client: c, PID: 1, Dialled: port("203.0.113.1:80"), Seen: addr("198.51.100.1")}
+				for _, b := range servers {
+					l.Server, l.Port = b, 80
+					s.Connect(l, s.now, time.Second) // it talks to it, and then no more
+					s.wait(time.Minute)
+					s.assign(c, id, func(int) discovertest.Link { return l })
+					id++
+					s.wait(2 * time.Minute)
+				}
+			}
+			rounds("a", b0, b1, b1) // one round was heard by b0, which is known for no member yet
+			same(t, []string{"a/curl > b1/nginx:80"}, s.edges(discover.Pattern))
+			heard := s.now
+			s.wait(k.later)
+			rounds("c", b0, b0)
+			want := []string{"a/curl > b1/nginx:80", "c/curl > b0/nginx:80"}
+			if k.want {
+				want = append(want, "a/curl > b0/nginx:80")
+			}
+			same(t, want, s.edges(discover.Pattern))
+			for _, f := range s.findings {
+				if f.Evidence == discover.Pattern && f.Client.Host == "a" && f.Last.After(heard) {
+					t.Errorf("last seen at %v, %v after the last connection: %+v", f.Last, f.Last.Sub(heard), f)
+				}
+			}
+		})
+	}
+}
+
 // SYSTEMS 3.7: what a pattern showed lives as long as its client talks to the
 // destination, and no longer.
 func TestPatternRelationLives(t *testing.T) {

@@ -80,7 +80,7 @@ func (j *Joiner) heardPattern(p *emitted, m pattern.Match, l *lead) Outcome {
 func (j *Joiner) keep(all []*hearing, h *hearing) []*hearing {
 	kept := make([]*hearing, 0, len(all)+1)
 	for _, k := range all[max(0, len(all)-keptHearings+1):] {
-		if j.now-k.at <= int64(hearingTime) {
+		if j.recent(k) {
 			kept = append(kept, k)
 		}
 	}
@@ -102,7 +102,7 @@ func (j *Joiner) member(h *hearing) *member {
 func (j *Joiner) agree(before, round []*hearing) {
 	for _, h := range round {
 		for _, b := range before {
-			if j.now-b.at <= int64(hearingTime) && b.stream.address() == h.stream.address() {
+			if j.recent(b) && b.stream.address() == h.stream.address() {
 				j.confirm(b)
 				j.confirm(h)
 				j.agreed(j.member(h))
@@ -130,11 +130,23 @@ func (j *Joiner) agreed(m *member) {
 	m.waiting = nil
 }
 
+// recent reports whether a hearing still counts.
+func (j *Joiner) recent(h *hearing) bool { return j.now-h.at <= int64(hearingTime) }
+
+// confirm makes a relation of a hearing, as of when it was heard: what confirms it may
+// come hours later, when its client has long stopped talking to the destination, or
+// both were forgotten.
 func (j *Joiner) confirm(h *hearing) {
-	if h.confirmed {
+	if h.confirmed || !j.recent(h) || !h.known() {
 		return
 	}
 	h.confirmed, h.flow.confirmed = true, true
 	h.stream.matched += h.votes
-	j.saw(j.relate(h.flow, h.stream), Pattern, 1, h.score, j.now)
+	j.saw(j.relate(h.flow, h.stream), Pattern, 1, h.score, h.at)
+}
+
+// known reports whether flow and stream were not forgotten meanwhile.
+func (h *hearing) known() bool {
+	f, s := h.flow, h.stream
+	return f.host.flows[f.flowKey] == f && s.host.streams[s.streamKey] == s
 }
