@@ -7,8 +7,28 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/droveway/droveway/bench/verdict"
 	"github.com/droveway/droveway/internal/discover"
 )
+
+// Evidence that found nothing misses its bars.
+func TestExact(t *testing.T) {
+	t.Parallel()
+	good := score{Evidence: "isn", Found: 9, Precision: 1, Recall: 1}
+	for name, c := range map[string]struct {
+		scores []score
+		met    bool
+	}{
+		"good":          {[]score{{Evidence: "timing"}, good}, true},
+		"not there":     {[]score{{Evidence: "timing", Found: 9, Precision: 1, Recall: 1}}, false},
+		"found nothing": {[]score{{Evidence: "isn", Precision: 1, Recall: 1}}, false},
+	} {
+		var r report
+		if r.exact("here", c.scores, "isn", 0.999, 0); len(r.Bars) != 2 || verdict.Met(r.Bars) != c.met {
+			t.Errorf("%s: %+v", name, r.Bars)
+		}
+	}
+}
 
 // The whole way from reports to the graph, with orders of patterns in between,
 // in a small fleet. SYSTEMS 3.4, 3.5, 3.8.

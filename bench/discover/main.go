@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,7 +30,12 @@ func main() {
 	seed := flag.Uint64("seed", 1, "of the simulation, and of who talks to whom in real networks")
 	flag.Parse()
 	debug.SetMemoryLimit((maxMiB - spareMiB) << 20) // as whoever runs it would
-	verdict.Main("bench/discover", func(context.Context) (bool, error) { return run(*out, *hosts, lab, *seed) })
+	verdict.Main("bench/discover", func(context.Context) (bool, error) {
+		if err := errors.Join(verdict.AtLeastOne("runs", lab.all), verdict.AtLeastOne("pattern-runs", lab.patterns)); err != nil {
+			return false, err
+		}
+		return run(*out, *hosts, lab, *seed)
+	})
 }
 
 // beChild is the probe, the client or the server that this program is told to be,

@@ -41,6 +41,9 @@ func main() {
 }
 
 func (o options) run(ctx context.Context) (bool, error) {
+	if err := verdict.AtLeastOne("runs", o.runs); err != nil {
+		return false, err
+	}
 	if err := verdict.NeedRoot("makes network namespaces"); err != nil {
 		return false, err
 	}

@@ -61,6 +61,9 @@ func parse() (o options, err error) {
 }
 
 func (o options) run(ctx context.Context) (bool, error) {
+	if err := verdict.AtLeastOne("runs", o.runs); err != nil {
+		return false, err
+	}
 	if err := verdict.NeedRoot("makes network namespaces"); err != nil {
 		return false, err
 	}

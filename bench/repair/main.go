@@ -64,6 +64,9 @@ func main() {
 }
 
 func (o options) run(ctx context.Context) (bool, error) {
+	if err := verdict.AtLeastOne("runs", o.runs); err != nil {
+		return false, err
+	}
 	if err := verdict.NeedRoot("makes an image"); err != nil {
 		return false, err
 	}

@@ -53,6 +53,15 @@ func NeedRoot(why string) error {
 	return nil
 }
 
+// AtLeastOne refuses a flag that says how often, if that is never: what was not measured
+// has no median, and no bar that it could miss.
+func AtLeastOne(flag string, n int) error {
+	if n < 1 {
+		return droveway.Errorf(droveway.Invalid, "-%s %d: give 1 or more", flag, n)
+	}
+	return nil
+}
+
 // Bar is something that must be reached.
 type Bar struct {
 	Name string  `json:"name"`

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/droveway/droveway"
 )
 
 func TestBar(t *testing.T) {
@@ -40,6 +42,15 @@ func TestMet(t *testing.T) {
 	good, bad := NewBar("good", 1, AtMost, 1, ""), NewBar("bad", 2, AtMost, 1, "")
 	if !Met([]Bar{good}) || Met([]Bar{good, bad}) || Met(nil) {
 		t.Error("all bars have to be reached, and there has to be one")
+	}
+}
+
+func TestAtLeastOne(t *testing.T) {
+	t.Parallel()
+	for n, fine := range map[int]bool{-1: false, 0: false, 1: true, 20: true} {
+		if err := AtLeastOne("runs", n); (err == nil) != fine || err != nil && (!droveway.Is(err, droveway.Invalid) || !strings.Contains(err.Error(), "-runs")) {
+			t.Errorf("%d: %v", n, err)
+		}
 	}
 }
 
