@@ -91,3 +91,93 @@ func mustSee(t *testing.T, seen <-chan int, want int) {
 		t.Fatalf("the step never sees %d", want)
 	}
 }
+
+// withdraws is a kind whose step takes back the first cancel that it hears, once let,
+// and then tells whether it hears another.
+func withdraws(hears chan<- bool, let <-chan struct{}) job.Kind {
+	first := true
+	wait := func(r *job.Run[none]) {
+		select {
+		case <-let:
+		case <-r.Onward().Done():
+		}
+	}
+	return kind("withdraw",
+		step{Name: "point", Point: true, Do: func(context.Context, *job.Run[none]) error { return nil }},
+		step{Name: "turns", Turns: true, Do: func(ctx context.Context, r *job.Run[none]) error {
+			if !first {
+				wait(r)
+				r.Progress(droveway.Progress{Done: 1}) // whoever writes, hears
+				hears <- r.Cancelled()
+				return nil
+			}
+			first = false
+			hears <- false
+			<-ctx.Done()
+			hears <- true
+			wait(r)
+			if err := r.Withdraw(r.Onward()); err != nil {
+				return err
+			}
+			return droveway.Errorf(droveway.Unavailable, "it cannot be obeyed")
+		}})
+}
+
+// A cancel that is taken back stays so, whatever was written meanwhile: the record is
+// not the owner's alone, and an Amend between two of its writes must not bring the
+// cancel back. The next one is heard. SYSTEMS 6
+func TestWithdrawAfterAmend(t *testing.T) {
+	t.Parallel()
+	for name, again := range map[string]bool{"none after it": false, "another after it": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t, bustest.Connect(t))
+			hears, let := make(chan bool, 9), make(chan struct{})
+			m := o.manager(withdraws(hears, let))
+			o.run(m)
+			job := submit(t, m, "withdraw", order{1})
+			<-hears
+			cancel(t, m, job)
+			<-hears
+			if _, err := m.Amend(t.Context(), job, to(2)); err != nil {
+				t.Fatal(err)
+			}
+			let <- struct{}{}
+			takenBack(t, m, job)
+			if again {
+				cancel(t, m, job)
+				if _, err := m.Amend(t.Context(), job, to(3)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			let <- struct{}{}
+			if got := <-hears; got != again {
+				t.Errorf("after the cancel was taken back the step hears one: %t, want %t", got, again)
+			}
+			if j := ended(t, m, job, droveway.JobSucceeded); j.Cancel != again {
+				t.Errorf("it ended with cancel %t", j.Cancel)
+			}
+		})
+	}
+}
+
+// takenBack waits for a cancel to be gone from a job's record.
+func takenBack(t *testing.T, m *job.Manager, name string) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		j, err := m.Get(t.Context(), name)
+		if err == nil && !j.Cancel {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the cancel is never taken back: %v", err)
+		}
+	}
+}
+
+func cancel(t *testing.T, m *job.Manager, name string) {
+	t.Helper()
+	if err := m.Cancel(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -69,8 +69,8 @@ func (j *journal) Save(ctx context.Context, rec *Record) error {
 }
 
 // catchUp finds out who wrote the record since: a cancel, an Amend, a later owner,
-// or ourselves in a write whose acknowledgement was lost. The arguments are never
-// the owner's to change.
+// or ourselves in a write whose acknowledgement was lost. The arguments and the
+// number of cancels are never the owner's to change.
 func (j *journal) catchUp(ctx context.Context, rec *Record) error {
 	now, rev, err := j.table.Get(ctx, j.name)
 	switch {
@@ -80,8 +80,9 @@ func (j *journal) catchUp(ctx context.Context, rec *Record) error {
 		return droveway.Errorf(droveway.Conflict, "job %s has another owner now", j.name)
 	}
 	j.rev, rec.Job.Args = rev, now.Job.Args
-	if now.Job.Cancel && !rec.Job.Cancel {
-		rec.Job.Cancel = true
+	// One that the owner has heard of may be there still, if it is being taken back.
+	if now.Cancels > rec.Cancels {
+		rec.Cancels, rec.Job.Cancel = now.Cancels, true
 		return ErrCancelled
 	}
 	return nil

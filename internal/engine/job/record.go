@@ -9,12 +9,13 @@ import (
 
 // Record is what the store keeps of a job.
 type Record struct {
-	Job     droveway.Job    `json:"job"`             // as the API shows it
-	State   json.RawMessage `json:"state,omitempty"` // what the steps hand to later ones
-	Point   string          `json:"point,omitempty"` // the step that is the point of no return
-	Turns   []string        `json:"turns,omitempty"` // the steps after it that hear a cancel
-	Token   uint64          `json:"token,omitempty"` // of the lease under which it was last written
-	Changes int             `json:"changes"`         // of state and step; numbers the events
+	Job     droveway.Job    `json:"job"`               // as the API shows it
+	State   json.RawMessage `json:"state,omitempty"`   // what the steps hand to later ones
+	Point   string          `json:"point,omitempty"`   // the step that is the point of no return
+	Turns   []string        `json:"turns,omitempty"`   // the steps after it that hear a cancel
+	Token   uint64          `json:"token,omitempty"`   // of the lease under which it was last written
+	Cancels int             `json:"cancels,omitempty"` // that were asked for; tells one that was taken back from the next
+	Changes int             `json:"changes"`           // of state and step; numbers the events
 }
 
 // NewRecord makes the record of a job that has not begun. Steps that make no
@@ -70,6 +71,7 @@ func (r *Record) Cancel() error {
 		return droveway.Errorf(droveway.Conflict, "job %s is past the point of no return: it can only go on", r.Job.Name)
 	}
 	r.Job.Cancel = true
+	r.Cancels++
 	return nil
 }
 

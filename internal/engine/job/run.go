@@ -62,6 +62,11 @@ func (r *Run[S]) Withdraw(ctx context.Context) error {
 	x := r.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	// What was heard may not be in this process's record yet. It has to be, or the
+	// write that takes it back would find it in the store and take it for the next one.
+	if err := x.write(ctx); err != nil {
+		return err
+	}
 	x.rec.Job.Cancel = false
 	x.hear()
 	return x.save(ctx)
