@@ -73,7 +73,7 @@ func (o *Origins) load(id string) (*origin, error) {
 }
 
 func (x *origin) open(client *httpClient, patience time.Duration, log *slog.Logger) error {
-	from := source.Known(client, x.Link, x.Tag, x.Origin.Source.Bytes)
+	from := source.Known(client, x.Link, x.Tag, x.Origin.Source.Bytes, silenceOf(patience))
 	s, err := newStore(from, x.Origin.Source.Bytes, filepath.Join(x.dir, dataFile), filepath.Join(x.dir, marksFile), patience, log.With("source", x.Origin.Source.Location))
 	if err != nil {
 		return err
@@ -97,11 +97,9 @@ func (x *origin) with(ctx context.Context, n int64, do func(*view) error) error 
 	if n >= bulk {
 		from = x.bulk
 	}
-	var v *view
-	select {
-	case v = <-from:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	v, err := x.turn(ctx, from)
+	if err != nil {
+		return err
 	}
 	defer func() { from <- v }()
 	if v == nil {
@@ -112,6 +110,23 @@ func (x *origin) with(ctx context.Context, n int64, do func(*view) error) error 
 		v = made
 	}
 	return do(v)
+}
+
+// turn waits for a view that nobody uses. Those who have them may all wait for a source
+// that is away; who waits behind them hears of it, too.
+func (x *origin) turn(ctx context.Context, from <-chan *view) (*view, error) {
+	for {
+		select {
+		case v := <-from:
+			return v, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(x.store.patience):
+			if err := x.store.waiting(); err != nil {
+				return nil, err
+			}
+		}
+	}
 }
 
 // Size is that of the disk, in whole sectors.

@@ -252,6 +252,43 @@ func TestSourceAway(t *testing.T) {
 	}
 }
 
+// TestSilentSource has a source that takes requests and says nothing. Each read fails in
+// its time, those that wait for others' reads too, and goes on once the source speaks.
+func TestSilentSource(t *testing.T) {
+	t.Parallel()
+	const patience = 2 * time.Second
+	disk, dir := contents(), t.TempDir()
+	web := sourcetest.New(t, disk, sourcetest.Manners{})
+	first := origins(t, dir, time.Minute)
+	id := first.mustOffer(t, Request{Link: web.URL}).Name
+	first.Close()
+	o := origins(t, dir, patience)
+	web.Replace(disk, sourcetest.Manners{Silent: true})
+	began, readers := time.Now(), 3*views
+	done := make(chan error, readers)
+	for n := range readers {
+		go func() {
+			_, err := o.read(t.Context(), id, 21<<20+int64(n%views)*chunk, 4096)
+			done <- err
+		}()
+	}
+	for range readers {
+		if err := <-done; !droveway.Is(err, droveway.Unavailable) || !strings.Contains(err.Error(), "nothing for") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if took := time.Since(began); took > 5*patience {
+		t.Errorf("the last of them heard so after %s, with a patience of %s", took, patience)
+	}
+	if got, err := o.Get(id); err != nil || !strings.Contains(got.Waits, "nothing for") {
+		t.Errorf("nobody is told: %+v, %v", got, err)
+	}
+	web.Replace(disk, sourcetest.Manners{})
+	if b, err := o.read(t.Context(), id, 21<<20, 4096); err != nil || !bytes.Equal(b, disk[21<<20:21<<20+4096]) {
+		t.Errorf("it does not go on: %v", err)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	disk := contents()

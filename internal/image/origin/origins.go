@@ -26,7 +26,7 @@ import (
 type Config struct {
 	Dir      string        // made if it is missing
 	HTTP     *http.Client  // nil: one of its own
-	Patience time.Duration // how long a read waits for a source that is away before it fails; 0: 20 s
+	Patience time.Duration // how long a read waits for a source that is away or says nothing before it fails, and twice that if it has to wait for its turn; 0: 20 s
 	Log      *slog.Logger
 }
 

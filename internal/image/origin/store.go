@@ -103,9 +103,14 @@ func (s *store) read(ctx context.Context, p []byte, off int64, bulk bool) error 
 	return nil
 }
 
-// bring makes sure that the chunk at is here, and gives how many are from there on.
+// silenceOf is how long a source may say nothing before it counts as away. The rest of
+// the patience is for others to be tried again.
+func silenceOf(patience time.Duration) time.Duration { return patience / 2 }
+
+// bring makes sure that the chunk at is here, and gives how many are from there on. It
+// begins nothing that could end after its patience.
 func (s *store) bring(ctx context.Context, at, last int64, bulk bool) (int64, error) {
-	pause, until := retryMin, time.Now().Add(s.patience)
+	pause, until := retryMin, time.Now().Add(s.patience-silenceOf(s.patience))
 	for {
 		n, other := s.claim(at, last, most/chunk)
 		switch {
@@ -116,6 +121,9 @@ func (s *store) bring(ctx context.Context, at, last int64, bulk bool) (int64, er
 			case <-other:
 			case <-ctx.Done():
 				return 0, context.Cause(ctx)
+			}
+			if err := s.waiting(); err != nil && !s.marks.has(at) && time.Now().After(until) {
+				return 0, err
 			}
 			continue
 		}

@@ -257,8 +257,9 @@ func (r *Remote) checkPart(resp *http.Response, off int64) error {
 }
 
 // Known is a file that was opened before: each answer is held against what it was
-// then, so that nothing is read of another version.
-func Known(client *http.Client, link, tag string, size int64) *Remote {
+// then, so that nothing is read of another version. silence is how long its server
+// may send nothing.
+func Known(client *http.Client, link, tag string, size int64, silence time.Duration) *Remote {
 	return &Remote{Size: size, Tag: tag, Ranges: true, link: link, client: client, ctx: context.Background(), silence: silence}
 }
 

@@ -35,6 +35,7 @@ type Manners struct {
 	NoTag    bool          // does not say which contents it gives
 	Slow     time.Duration // wait after each 64 KiB
 	Status   int           // the answer to everything, if not 0
+	Silent   bool          // answers nothing, and keeps the connection
 }
 
 // New starts a server.
@@ -72,6 +73,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	file, do := s.file, s.do
 	s.served++
 	s.mu.Unlock()
+	if do.Silent {
+		<-r.Context().Done()
+		return
+	}
 	if do.Status != 0 {
 		w.WriteHeader(do.Status)
 		return
