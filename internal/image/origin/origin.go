@@ -101,15 +101,30 @@ func (x *origin) with(ctx context.Context, n int64, do func(*view) error) error 
 	if err != nil {
 		return err
 	}
-	defer func() { from <- v }()
-	if v == nil {
-		made, _, _, err := newView(ctx, x.store, x.Disk)
-		if err != nil {
-			return err
+	kept := v
+	defer func() { from <- kept }()
+	return guarded(func() error {
+		kept = nil // what a reader leaves that failed is not used again
+		if v == nil {
+			if v, _, _, err = newView(ctx, x.store, x.Disk); err != nil {
+				return err
+			}
 		}
-		v = made
-	}
-	return do(v)
+		err := do(v)
+		kept = v
+		return err
+	})
+}
+
+// guarded turns a panic of a reader into an error. The readers check what they read;
+// should one of them slip, the damage is this request's alone and not the server's.
+func guarded(do func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = droveway.Errorf(droveway.Internal, "read the source: a reader failed on it: %v", r)
+		}
+	}()
+	return do()
 }
 
 // turn waits for a view that nobody uses. Those who have them may all wait for a source
@@ -137,7 +152,8 @@ func (x *origin) Read(ctx context.Context, p []byte, off int64) error {
 	return x.with(ctx, int64(len(p)), func(v *view) error { return v.read(ctx, p, off) })
 }
 
-// Hole tells whether a part of the disk is empty.
+// Hole tells whether a part of the disk is empty. If that cannot be told it is not: a
+// read will say what is wrong.
 func (x *origin) Hole(ctx context.Context, off, n int64) (empty bool) {
 	_ = x.with(ctx, n, func(v *view) error {
 		empty = v.hole(ctx, off, n)

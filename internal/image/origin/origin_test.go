@@ -289,6 +289,34 @@ func TestSilentSource(t *testing.T) {
 	}
 }
 
+// TestReaderPanics has a reader fail while it opens the disk: that request fails and
+// nothing else does, and the next one opens the disk anew.
+func TestReaderPanics(t *testing.T) {
+	t.Parallel()
+	disk, dir := contents(), t.TempDir()
+	web := sourcetest.New(t, disk, sourcetest.Manners{})
+	first := origins(t, dir, 0)
+	id := first.mustOffer(t, Request{Link: web.URL}).Name
+	first.Close()
+	o := origins(t, dir, 0)
+	x, err := o.find(id)
+	must(t, err)
+	have := x.store.marks.have
+	for range views + 1 {
+		x.store.marks.have = nil // whoever looks for a chunk falls
+		if _, err := o.read(t.Context(), id, 0, 4096); !droveway.Is(err, droveway.Internal) || !strings.Contains(err.Error(), "a reader failed on it") {
+			t.Errorf("got %v", err)
+		}
+		if x.Hole(t.Context(), 8<<20, 4096) {
+			t.Error("it is called empty")
+		}
+	}
+	x.store.marks.have = have
+	if b, err := o.read(t.Context(), id, 0, 4096); err != nil || !bytes.Equal(b, disk[:4096]) {
+		t.Errorf("it does not go on: %v", err)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	disk := contents()

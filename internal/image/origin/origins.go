@@ -111,7 +111,7 @@ func (o *Origins) offer(ctx context.Context, r Request) (_ droveway.Origin, err 
 			x.remove()
 		}
 	}()
-	if err := x.survey(ctx, o); err != nil {
+	if err := guarded(func() error { return x.survey(ctx, o) }); err != nil {
 		return droveway.Origin{}, err
 	}
 	o.mu.Lock()

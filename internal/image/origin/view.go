@@ -54,14 +54,7 @@ func newView(ctx context.Context, s *store, choice string) (*view, *survey.Sourc
 const bulk = 512 << 10
 
 // read fills p with what a guest sees; what lies beyond the disk is zero.
-func (v *view) read(ctx context.Context, p []byte, off int64) (err error) {
-	// The readers check what they read; should one of them slip, the damage is
-	// this request's alone and not the server's.
-	defer func() {
-		if r := recover(); r != nil {
-			err = droveway.Errorf(droveway.Internal, "read the source: a reader failed on it: %v", r)
-		}
-	}()
+func (v *view) read(ctx context.Context, p []byte, off int64) error {
 	v.ctx, v.bulk = ctx, len(p) >= bulk
 	n := min(int64(len(p)), max(v.disk.Size-off, 0))
 	clear(p[n:])
@@ -69,12 +62,7 @@ func (v *view) read(ctx context.Context, p []byte, off int64) (err error) {
 }
 
 // hole reports whether n bytes from off on are zero.
-func (v *view) hole(ctx context.Context, off, n int64) (empty bool) {
-	defer func() {
-		if recover() != nil {
-			empty = false // a read will say what is wrong
-		}
-	}()
+func (v *view) hole(ctx context.Context, off, n int64) bool {
 	v.ctx, v.bulk = ctx, n >= bulk
 	for end := min(off+n, v.disk.Size); off < end; {
 		more, err := v.disk.Hole(off)
