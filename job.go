@@ -39,6 +39,7 @@ type Job struct {
 	Progress *Progress       `json:"progress,omitempty"`
 	Error    string          `json:"error,omitempty"`
 	Retry    string          `json:"retry,omitempty"` // why the step is being tried again
+	Waits    string          `json:"waits,omitempty"` // why the step comes no further at the moment
 	Args     json.RawMessage `json:"args,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"` // what the job found out; its shape belongs to the kind
 	Cancel   bool            `json:"cancel,omitempty"` // somebody asked for an end

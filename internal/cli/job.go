@@ -20,6 +20,7 @@ var jobColumns = []column[droveway.Job]{
 	{title: "progress", value: jobProgress, wide: true},
 	{title: "steps done", value: jobSteps, wide: true},
 	{title: "retry", value: func(j droveway.Job) string { return j.Retry }, wide: true},
+	{title: "waits", value: func(j droveway.Job) string { return j.Waits }, wide: true},
 	{title: "error", value: func(j droveway.Job) string { return j.Error }, wide: true},
 	{title: "memory", value: jobMemory, wide: true},
 	{title: "result", value: func(j droveway.Job) string { return string(j.Result) }, wide: true},

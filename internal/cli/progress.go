@@ -22,7 +22,7 @@ type progress struct {
 const tenths = 10
 
 func (p *progress) job(j droveway.Job) {
-	key := fmt.Sprint(j.State, j.Step, j.Retry)
+	key := fmt.Sprint(j.State, j.Step, j.Retry, j.Waits)
 	if j.Progress != nil && j.Progress.Total > 0 {
 		key += fmt.Sprint(j.Progress.Done * tenths / j.Progress.Total)
 	}
@@ -56,7 +56,11 @@ func jobLine(j droveway.Job) string {
 	if j.Progress != nil && !j.State.Ended() {
 		parts = append(parts, progressText(*j.Progress))
 	}
-	if j.Retry != "" && !j.State.Ended() {
+	switch {
+	case j.State.Ended():
+	case j.Waits != "":
+		parts = append(parts, "waits: "+j.Waits)
+	case j.Retry != "":
 		parts = append(parts, "again after: "+j.Retry)
 	}
 	return strings.Join(parts, ", ")

@@ -54,3 +54,22 @@ func TestProgressOnATerminalIsOneLine(t *testing.T) {
 		t.Errorf("not one line that is redrawn and cleared: %q", got)
 	}
 }
+
+// What a job waits for is shown in place of why it was tried again before.
+func TestJobWaits(t *testing.T) {
+	t.Parallel()
+	j := droveway.Job{Kind: "machine-create", Subject: "machine/web", State: droveway.JobRunning, Step: "fill", Steps: []string{"fill"}, Retry: "no room"}
+	for want, j := range map[string]droveway.Job{
+		"machine-create machine/web: running, step 1/1 fill, again after: no room":  j,
+		"machine-create machine/web: running, step 1/1 fill, waits: source is away": waiting(j, "source is away"),
+	} {
+		if got := jobLine(j); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func waiting(j droveway.Job, why string) droveway.Job {
+	j.Waits = why
+	return j
+}

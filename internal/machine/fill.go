@@ -44,6 +44,8 @@ const (
 
 	fillLook  = 500 * time.Millisecond // between two looks
 	fillWrite = 2 * time.Second        // between two writes of how far it is
+
+	unboundRest = 10 * time.Second // at most, between two tries to unbind the copy
 )
 
 // requiresOf is what the hosts of a machine must have for its disks.
@@ -83,7 +85,8 @@ type filling struct {
 	r       *job.Run[creating]
 	rate    meter
 	written time.Time
-	waits   string
+	waits   string          // why the disks come no further
+	shown   string          // what the machine's record says of it
 	removed bool            // the machine is gone
 	alive   map[uint64]bool // tokens of instances that somebody waits for, or has
 	probes  chan error
@@ -118,7 +121,7 @@ func (f *filling) follow(ctx context.Context) error {
 			return err
 		}
 		if whole {
-			return f.goesOn(ctx)
+			return nil // what the checksum may wait for is yet to be seen
 		}
 		select {
 		case <-ctx.Done():
@@ -201,15 +204,36 @@ func (f *filling) wake(ctx context.Context, m *droveway.Machine) {
 		if ctx.Err() != nil {
 			return
 		}
-		f.r.Log.Info("the copy of the disks takes what it can from here on", "machine", who.Machine, "signs of life", err == nil, "error", err)
-		if _, again := f.c.cfg.Hosts.Rate(ctx, on, host.Rate{Ref: who}); again != nil {
-			f.r.Log.Warn("the copy keeps to its first rate", "error", again)
-		}
 		select {
 		case f.probes <- err:
 		default:
 		}
+		f.r.Log.Info("the copy of the disks takes what it can from here on", "machine", who.Machine, "signs of life", err == nil, "error", err)
+		f.unbound(ctx, on, who)
 	}()
+}
+
+// unbound lets the copy take what it can, however often that has to be tried: at its
+// first rate it would never end. Of an instance that is there no more, or whose host
+// has a later one, it has to be tried no longer.
+func (f *filling) unbound(ctx context.Context, on string, who host.Ref) {
+	for pause := fillLook; ; pause = min(2*pause, unboundRest) {
+		_, err := f.c.cfg.Hosts.Rate(ctx, on, host.Rate{Ref: who})
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		kind := droveway.KindOf(err)
+		again := kind == droveway.Unavailable || kind == droveway.Internal
+		f.r.Log.Warn("the copy keeps to its first rate", "machine", who.Machine, "tried again", again, "error", err)
+		if !again {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
 }
 
 // noteAlive keeps when the guest gave its first sign of life.
@@ -305,8 +329,17 @@ func (f *filling) progress(m *droveway.Machine, h *host.Hydration) droveway.Prog
 	return f.rate.measure(p)
 }
 
-// write changes the record of this machine, and of no later one of the name.
+// write changes the record of this machine; if there is none any more the job ends.
 func (f *filling) write(ctx context.Context, change func(*droveway.Machine)) error {
+	err := f.change(ctx, change)
+	if errors.Is(err, errNotHeld) || droveway.Is(err, droveway.NotFound) {
+		return f.gone()
+	}
+	return err
+}
+
+// change changes the record of this machine, and of no later one of the name.
+func (f *filling) change(ctx context.Context, change func(*droveway.Machine)) error {
 	_, err := f.c.cfg.Fleet.Machines.Update(ctx, f.machine.Name, func(m *droveway.Machine) error {
 		if fleet.UUID(m) != f.r.State.UUID {
 			return errNotHeld
@@ -314,9 +347,6 @@ func (f *filling) write(ctx context.Context, change func(*droveway.Machine)) err
 		change(m)
 		return nil
 	})
-	if errors.Is(err, errNotHeld) || droveway.Is(err, droveway.NotFound) {
-		return f.gone()
-	}
 	return err
 }
 
@@ -339,13 +369,14 @@ func (f *filling) verify(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := f.goesOn(ctx); err != nil {
+		return err
+	}
 	return f.r.Save(ctx)
 }
 
 func (f *filling) verifyOne(ctx context.Context, d droveway.Disk, o droveway.Origin) error {
-	err := f.c.cfg.Origins.Verify(ctx, d.Origin, func(done, total int64) {
-		f.r.Progress(f.rate.measure(droveway.Progress{Done: done, Total: total}))
-	})
+	err := f.compare(ctx, d.Origin)
 	switch {
 	case droveway.Is(err, droveway.Invalid):
 		f.r.State.Differs = fmt.Sprintf("disk %s was filled from %s, and %v: the machine ran from it; remove the machine", d.Name, o.Source.Location, err)
@@ -356,6 +387,34 @@ func (f *filling) verifyOne(ctx context.Context, d droveway.Disk, o droveway.Ori
 	}
 	f.r.State.Result.SHA256 = o.Ordered
 	return nil
+}
+
+// compare reads a whole source, and says meanwhile whether it gives anything.
+func (f *filling) compare(ctx context.Context, origin string) error {
+	done := make(chan error, 1)
+	go func() {
+		done <- f.c.cfg.Origins.Verify(ctx, origin, func(done, total int64) {
+			f.r.Progress(f.rate.measure(droveway.Progress{Done: done, Total: total}))
+		})
+	}()
+	look := time.NewTicker(fillLook)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-look.C:
+		}
+		o, err := f.c.cfg.Origins.Get(origin)
+		if err == nil && o.Waits != "" {
+			f.isHeld(ctx, o.Waits)
+		} else if err == nil {
+			err = f.goesOn(ctx)
+		}
+		if err != nil {
+			f.r.Log.Warn("it cannot be told how the comparison goes", "error", err)
+		}
+	}
 }
 
 // finish writes down that the machine needs its origins no more, and removes them.

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/engine/job"
 	"github.com/droveway/droveway/internal/engine/job/jobtest"
 	"github.com/droveway/droveway/internal/fleet"
 	"github.com/droveway/droveway/internal/host"
@@ -150,6 +151,82 @@ func TestFillIsWatched(t *testing.T) {
 	must(t, json.Unmarshal(j.Result, &res))
 	if j.State != droveway.JobSucceeded || res.SHA256 != "abc" || res.From != "https://example.org/far" {
 		t.Errorf("%+v, %+v", j, res)
+	}
+}
+
+// watched is a journal that notes what the job waits for.
+type watched struct {
+	mu    sync.Mutex
+	waits []string
+}
+
+func (w *watched) Save(_ context.Context, rec *job.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.waits); n == 0 || w.waits[n-1] != rec.Job.Waits {
+		w.waits = append(w.waits, rec.Job.Waits)
+	}
+	return nil
+}
+
+// TestVerifyIsWatched has a source that gives nothing while all of it is read for its
+// checksum: the disks are here, and the job and the machine say what they wait for.
+func TestVerifyIsWatched(t *testing.T) {
+	t.Parallel()
+	w := newFiller(t, startStore(t))
+	w.origins.wait("far", "the source is away")
+	b, err := json.Marshal(createArgs{fromFar()})
+	must(t, err)
+	steps, err := w.defineCreate(b)
+	must(t, err)
+	rec, err := job.NewRecord(steps)
+	must(t, err)
+	rec.Job.Name = "machine-create-1"
+	var seen watched
+	done := make(chan error, 1)
+	go func() {
+		done <- job.Execute(t.Context(), rec, steps, job.Env{Journal: &seen, Log: slog.New(slog.DiscardHandler)})
+	}()
+	until(t, "the machine says what it waits for", func() bool {
+		m, _, err := w.f.Machines.Get(t.Context(), "web")
+		return err == nil && m.Status.Filling != nil && m.Status.Filling.Waits == "the source is away" && slices.Contains(w.told.kinds(), "machine.waits")
+	})
+	w.origins.wait("far", "")
+	must(t, <-done)
+	if d := cmp.Diff([]string{"", "the source is away", ""}, seen.waits); d != "" {
+		t.Errorf("what the job waits for: %s", d)
+	}
+	if m := get(t, w.f, "web"); rec.Job.State != droveway.JobSucceeded || m.Status.Filling != nil || !slices.Contains(w.told.kinds(), "machine.goes-on") {
+		t.Errorf("%+v; filling %+v; told: %v", rec.Job, m.Status.Filling, w.told.kinds())
+	}
+}
+
+// TestUnboundAtLast has a host that cannot be told at first that the copy takes what it
+// can. It would keep to a byte a second.
+func TestUnboundAtLast(t *testing.T) {
+	t.Parallel()
+	w := newFiller(t, startStore(t))
+	w.hosts.lacking = 1 << 20
+	failures := 2
+	w.hosts.setFail(func(_, verb string) error {
+		if verb != "move.rate" || failures == 0 {
+			return nil
+		}
+		failures--
+		return droveway.Errorf(droveway.Unavailable, "the host is busy")
+	})
+	done := make(chan droveway.Job, 1)
+	go func() { done <- w.make(t) }()
+	until(t, "the copy is unbound", func() bool {
+		w.hosts.mu.Lock()
+		defer w.hosts.mu.Unlock()
+		return len(w.hosts.rates) == 1
+	})
+	w.hosts.mu.Lock()
+	w.hosts.lacking = 0
+	w.hosts.mu.Unlock()
+	if j := <-done; j.State != droveway.JobSucceeded || failures != 0 {
+		t.Errorf("%+v, %d failures to come", j, failures)
 	}
 }
 

@@ -24,10 +24,14 @@ func (f *filling) isHeld(ctx context.Context, why string) {
 	if f.waits = why; w.Since == 0 {
 		w.Since = time.Now().UnixMilli()
 	}
-	if w.Told || time.Since(time.UnixMilli(w.Since)) < waitsTold {
+	if time.Since(time.UnixMilli(w.Since)) < waitsTold {
 		return
 	}
-	f.written = time.Time{} // the record says it, too
+	f.r.Waits(why)
+	f.show(ctx, why)
+	if w.Told {
+		return
+	}
 	if err := f.tell(ctx, "machine.waits", why); err != nil {
 		f.r.Log.Warn("no event says that the machine waits", "error", err)
 		return
@@ -37,13 +41,35 @@ func (f *filling) isHeld(ctx context.Context, why string) {
 
 func (f *filling) goesOn(ctx context.Context) error {
 	w := &f.r.State.Waits
+	f.waits = ""
+	f.r.Waits("")
 	if w.Told {
+		f.show(ctx, "")
 		if err := f.tell(ctx, "machine.goes-on", ""); err != nil {
 			return err
 		}
 	}
-	f.waits, *w = "", waits{}
+	*w = waits{}
 	return nil
+}
+
+// show writes why the disks come no further into the record of the machine. If that
+// fails, or the machine is another one by now, the next look finds out.
+func (f *filling) show(ctx context.Context, why string) {
+	if f.shown == why && why != "" {
+		return
+	}
+	err := f.change(ctx, func(m *droveway.Machine) {
+		if m.Status.Filling == nil {
+			m.Status.Filling = &droveway.Filling{Job: f.r.Job}
+		}
+		m.Status.Filling.Waits = why
+	})
+	if err != nil {
+		f.r.Log.Debug("the machine does not say what it waits for", "error", err)
+		return
+	}
+	f.shown = why
 }
 
 // tell publishes an event about the filling; once, however often it is repeated.

@@ -354,7 +354,21 @@ func (f *fakeOrigins) Get(id string) (droveway.Origin, error) {
 	return droveway.Origin{}, droveway.Errorf(droveway.NotFound, "no origin %s", id)
 }
 
-func (f *fakeOrigins) Verify(_ context.Context, _ string, progress func(done, total int64)) error {
+func (f *fakeOrigins) Verify(ctx context.Context, id string, progress func(done, total int64)) error {
+	for {
+		o, err := f.Get(id)
+		if err != nil {
+			return err
+		}
+		if o.Waits == "" {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	progress(1, 1)

@@ -47,6 +47,21 @@ func (r *Run[S]) Progress(p droveway.Progress) {
 	}
 }
 
+// Waits says why the step comes no further, empty once it does. It may be called
+// often: it is written when it changes.
+func (r *Run[S]) Waits(why string) {
+	x := r.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.rec.Job.Waits == why {
+		return
+	}
+	x.rec.Job.Waits = why
+	if err := x.write(x.ctx); err != nil && x.ctx.Err() == nil {
+		r.Log.Warn("it was not written why the step waits", "error", err)
+	}
+}
+
 // Cancelled reports whether a cancel was asked for; the step's context has ended
 // then, unless the point of no return has begun.
 func (r *Run[S]) Cancelled() bool { return r.x.cancelled() }

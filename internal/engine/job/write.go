@@ -15,7 +15,7 @@ import (
 func (x *execution[S]) change(change func(*droveway.Job), write func(context.Context) error) error {
 	j := &x.rec.Job
 	change(j)
-	j.Progress, j.Retry = nil, ""
+	j.Progress, j.Retry, j.Waits = nil, "", ""
 	x.rec.Changes++
 	return x.with(x.ctx, write)
 }
