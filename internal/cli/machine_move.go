@@ -49,9 +49,11 @@ func machineMove(a *app) *cobra.Command {
 	c.Flags().Var(rateValue{&m.SyncRate}, "sync-rate", "bound of the disk copy a second, as 50M (default: none)")
 	c.Flags().BoolVar(&m.Instant, "instant", false, "switch over before the memory has been sent: it follows, and if a host or the link fails meanwhile the machine boots from its current disks")
 	c.Flags().StringVar(&m.Reads, "reads", "", "`where` the guest reads from while its disks follow: source, or local, which needs no link for what is there (default: source)")
+	c.Flags().StringVar(&m.Memory, "memory", "auto", "over how many connections memory goes: single, parallel, or auto, which is several for much memory of a quiet guest")
 	c.Flags().BoolVar(&dry, "dry-run", false, "tell what would happen, and change nothing")
 	c.Flags().BoolVar(&abort, "abort", false, "cancel the machine's running move")
 	_ = c.RegisterFlagCompletionFunc("to", a.hostNames())
+	_ = c.RegisterFlagCompletionFunc("memory", cobra.FixedCompletions([]string{"auto", "single", "parallel"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("reads", cobra.FixedCompletions([]string{"source", "local"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

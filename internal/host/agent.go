@@ -258,6 +258,7 @@ func (a *Agent) handlers() map[string]bus.Handler {
 		verbLeave:     command(a, verbLeave, a.leave),
 		verbProbe:     command(a, verbProbe, a.probe),
 		verbHurry:     command(a, verbHurry, a.hurry),
+		verbDirty:     command(a, verbDirty, a.dirtyRate),
 	}
 }
 

@@ -122,6 +122,11 @@ func (c *Client) Send(ctx context.Context, host string, s Send) (Observed, error
 	return ask[Observed](ctx, c, host, verbSend, s, nil)
 }
 
+// Dirty measures, on the source, how fast the guest changes its memory.
+func (c *Client) Dirty(ctx context.Context, host string, r Ref) (Dirty, error) {
+	return ask[Dirty](ctx, c, host, verbDirty, r, nil)
+}
+
 // Hurry ends, on the source, the passes over memory: what is left of it follows
 // after the switchover. It returns as soon as the hypervisor has taken that.
 func (c *Client) Hurry(ctx context.Context, host string, r Ref) error {

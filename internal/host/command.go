@@ -43,6 +43,7 @@ const (
 	verbLeave     = "move.leave"
 	verbProbe     = "probe"
 	verbHurry     = "move.hurry"
+	verbDirty     = "move.dirty"
 )
 
 // Networks tells a host which networks there are and where the other hosts
@@ -176,12 +177,10 @@ type Resized struct {
 // Send is an order to send memory.
 type Send struct {
 	Ref
-	To   string `json:"to"`   // address that Reserve gave
-	Peer string `json:"peer"` // name of the target host
-	// Postcopy says that the other side lets memory follow.
-	Postcopy bool  `json:"postcopy,omitempty"`
-	Preempt  bool  `json:"preempt,omitempty"` // as Reserve said
-	Rate     int64 `json:"rate,omitempty"`
+	To   string         `json:"to"`            // address that Reserve gave
+	Peer string         `json:"peer"`          // name of the target host
+	Way  hypervisor.Way `json:"way,omitempty"` // that Reserve gave
+	Rate int64          `json:"rate,omitempty"`
 }
 
 // Reserve is an order to make room for an instance that comes from a peer, the
@@ -191,9 +190,8 @@ type Reserve struct {
 	Peer string `json:"peer"`
 	// Boots says that no memory will come: the guest is to boot.
 	Boots bool `json:"boots,omitempty"`
-	// Preempt says that, if memory follows, what the guest waits for goes first:
-	// both hosts can do that.
-	Preempt bool `json:"preempt,omitempty"`
+	// Way is how memory is to come, if this host can have it so.
+	Way hypervisor.Way `json:"way,omitempty"`
 }
 
 // Secondary is an order to prepare to serve a machine's disks to a peer, and to
@@ -205,8 +203,13 @@ type Secondary struct {
 
 // Reserved is the reply to Reserve.
 type Reserved struct {
-	Address  string `json:"address"`            // where the instance waits for memory
-	Postcopy bool   `json:"postcopy,omitempty"` // memory may follow after the switchover
+	Address string         `json:"address"`       // where the instance waits for memory
+	Way     hypervisor.Way `json:"way,omitempty"` // how it waits for it
+}
+
+// Dirty is how much memory a guest changes.
+type Dirty struct {
+	Rate int64 `json:"rate"` // bytes a second
 }
 
 // Handover is an order to end sending: the guest goes to the other side.

@@ -21,7 +21,7 @@ type record struct {
 	Handle    hypervisor.Handle `json:"handle,omitempty"`    // of the instance
 	Peer      string            `json:"peer,omitempty"`      // of a move: the host on the other side
 	Listen    string            `json:"listen,omitempty"`    // arriving: where it waits for memory
-	Postcopy  bool              `json:"postcopy,omitempty"`  // arriving: memory may follow
+	Way       hypervisor.Way    `json:"way,omitempty"`       // arriving: how memory comes
 	Secondary hypervisor.Handle `json:"secondary,omitempty"` // the process that serves the disks
 	Export    string            `json:"export,omitempty"`    // where it serves them
 	Exported  bool              `json:"exported,omitempty"`  // it is to have them open

@@ -77,8 +77,10 @@ func (a *Agent) send(ctx context.Context, m *machine, s Send, _ *task) (Observed
 			return a.observe(ctx, m), err // it is sending already
 		}
 	}
-	if _, err := a.allowPostcopy(ctx, m, follows(s.Postcopy, s.Preempt)); err != nil {
+	if w, err := a.prepareMemory(ctx, m, s.Way); err != nil {
 		return Observed{}, err
+	} else if w != s.Way {
+		return Observed{}, droveway.Missing("memory", "machine %s: host %s cannot send memory by %s, as the target waits for it", m.name, a.cfg.Name, s.Way)
 	}
 	if m.rec.Role == RoleHome {
 		if err := a.save(m, func(r *record) { r.Role = RoleLeaving }); err != nil {

@@ -18,7 +18,7 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 		return Reserved{}, err
 	}
 	if s, err := m.state(ctx); err != nil || m.ready(s, v.Token) {
-		return Reserved{Address: m.rec.Listen, Postcopy: m.rec.Postcopy}, err
+		return Reserved{Address: m.rec.Listen, Way: m.rec.Way}, err
 	}
 	if err := a.clear(ctx, m); err != nil { // of an earlier order; disks here are of no worth yet
 		return Reserved{}, err
@@ -32,13 +32,13 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 	if err := a.makeRoom(ctx, m, v.Boots); err != nil || v.Boots {
 		return Reserved{}, err
 	}
-	may, err := a.allowPostcopy(ctx, m, follows(true, v.Preempt))
+	way, err := a.prepareMemory(ctx, m, v.Way)
 	if err != nil {
 		return Reserved{}, err
 	}
-	m.rec.Postcopy = may // saved with the address
+	m.rec.Way = way // saved with the address
 	listen, err := a.listen(ctx, m)
-	return Reserved{Address: listen, Postcopy: may}, err
+	return Reserved{Address: listen, Way: way}, err
 }
 
 // ready reports whether an earlier order of the same token has made an instance

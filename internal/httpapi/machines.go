@@ -93,5 +93,5 @@ func (a *API) stopMachine(ctx context.Context, in *StopMachine) (*accepted, erro
 }
 
 func (m *MoveMachine) request() migrate.Request {
-	return migrate.Request{Machine: m.Name, To: m.Body.To, Rate: m.Body.SyncRate, Instant: m.Body.Instant, Reads: m.Body.Reads}
+	return migrate.Request{Machine: m.Name, To: m.Body.To, Rate: m.Body.SyncRate, Instant: m.Body.Instant, Reads: m.Body.Reads, Memory: m.Body.Memory}
 }

@@ -56,6 +56,7 @@ func TestRequestsThatDoNotFitAreRefused(t *testing.T) {
 		"CPUs below nothing": {"POST", "/v1/machines/m/resize", `{"cpus":-1}`, "cpus"},
 		"rate below nothing": {"POST", "/v1/machines/m/move", `{"sync_rate":-1}`, "sync_rate"},
 		"reads elsewhere":    {"POST", "/v1/machines/m/move", `{"reads":"elsewhere"}`, "reads"},
+		"memory by post":     {"POST", "/v1/machines/m/move", `{"memory":"post"}`, "memory"},
 		"such a new rate":    {"POST", "/v1/machines/m/rate", `{"sync_rate":-1}`, "sync_rate"},
 		"no new rate":        {"POST", "/v1/machines/m/rate", `{}`, "sync_rate"},
 		"rate of a restart":  {"POST", "/v1/machines/m/restart", `{"sync_rate":-1}`, "sync_rate"},

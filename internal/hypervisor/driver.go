@@ -2,7 +2,7 @@
 // guests.
 //
 // A Driver starts instances and finds them again; what else it can do it says by
-// implementing the one-purpose interfaces of this package (Mover, PostCopier,
+// implementing the one-purpose interfaces of this package (Mover, MemoryMover,
 // Resizer, Restorer) and by the capabilities it has probed. Nothing here is
 // specific to one hypervisor. Every driver passes the suite in hypervisortest.
 //
@@ -227,31 +227,42 @@ type Mover interface {
 	Settle(ctx context.Context, whole func(context.Context) error) error
 }
 
-// PostCopier is a Mover whose guest can leave before all its memory is sent: the
-// rest follows while it runs on the other side. Until then both sides and the
-// connection are needed: if one of them fails, the guest's memory is lost.
-type PostCopier interface {
+// MemoryMover is a Mover whose memory can go in other ways than by passes over it on
+// one connection, and whose guest can leave before all of it is sent: the rest follows
+// while it runs on the other side. Until then both sides and the connection are needed:
+// if one of them fails, the guest's memory is lost.
+type MemoryMover interface {
 	Mover
-	// AllowPostcopy prepares an instance for it, or for its absence, on the
-	// target before Receive and on the source before Send: both sides have to be
-	// prepared alike. Unsupported: the host cannot.
-	AllowPostcopy(ctx context.Context, how Postcopy) error
+	// PrepareMemory prepares an instance for a way, on the target before Receive
+	// and on the source before Send: both sides have to be prepared alike.
+	// Unsupported: the host cannot.
+	PrepareMemory(ctx context.Context, w Way) error
+	// DirtyRate measures, for a second, how much memory the guest changes in one,
+	// in bytes.
+	DirtyRate(ctx context.Context) (int64, error)
 	// Hurry makes a Sending instance Held as soon as it can, whatever is left of
 	// the memory. After Handover it is Sent, and MemoryProgress tells how much
 	// still Follows.
 	Hurry(ctx context.Context) error
 }
 
-// Postcopy is how memory may follow.
-type Postcopy string
+// Way is how memory goes.
+type Way string
 
-// The ways for memory to follow.
+// The ways.
 const (
-	NoPostcopy    Postcopy = ""
-	PlainPostcopy Postcopy = "postcopy"
-	// Preempt sends what the guest waits for past what is sent anyway.
-	Preempt Postcopy = "postcopy, preempt"
+	// Precopy is in passes, before the guest leaves.
+	Precopy Way = ""
+	// Parallel is Precopy over several connections at once.
+	Parallel Way = "parallel"
+	// Postcopy is Precopy, and what is left may follow the guest.
+	Postcopy Way = "postcopy"
+	// Preempt is Postcopy that sends what the guest waits for past all else.
+	Preempt Way = "postcopy, preempt"
 )
+
+// Follows reports whether memory may follow the guest.
+func (w Way) Follows() bool { return w == Postcopy || w == Preempt }
 
 // Carded is an instance that can give its network cards' taps to whoever sends on
 // what comes for a guest that has left.
@@ -323,7 +334,7 @@ type Hydration struct {
 	Leaving bool   `json:"leaving"` // a disk has left its origin, if not all have: what is written there is here alone
 	Paused  bool   `json:"paused"`  // an error holds the copy up; Resume tries again
 	Error   string `json:"error,omitempty"`
-	Follows bool   `json:"follows,omitempty"` // memory is still missing, see PostCopier
+	Follows bool   `json:"follows,omitempty"` // memory is still missing, see MemoryMover
 }
 
 // Restorer is a driver that can serve the disks of a stopped instance to

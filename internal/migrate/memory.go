@@ -15,7 +15,7 @@ import (
 
 // Memory is how a guest's memory went over.
 type Memory struct {
-	Way       string `json:"way"`                 // "precopy", "postcopy", "precopy, postcopy after 5 passes"
+	Way       string `json:"way"`                 // "precopy", "parallel", "postcopy", "precopy, postcopy after 5 passes"
 	Passes    int64  `json:"passes"`              // over the memory
 	Bytes     int64  `json:"bytes"`               // that were sent
 	LinkRate  int64  `json:"link_rate"`           // bytes a second, as measured
@@ -29,6 +29,8 @@ type Memory struct {
 const (
 	precopy  = "precopy"
 	postcopy = "postcopy"
+	parallel = "parallel"
+	single   = "single" // of a Request: as precopy, over one connection
 )
 
 // memory sends the guest's memory until only the last of it remains, which is
@@ -43,11 +45,22 @@ func (m *Moves) memory(instant bool) func(context.Context, *run) error {
 
 func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	s := r.State
+	if s.Endless && s.Way == hypervisor.Parallel {
+		if err := m.otherWay(ctx, r); err != nil {
+			return err
+		}
+	}
 	if instant && !s.Postcopy {
 		return droveway.Missing("postcopy", "host %s cannot let memory follow: move without --instant, or see its log for the reason", s.To)
 	}
 	s.Hurried, s.Result.Memory = 0, &Memory{Way: precopy}
-	if _, err := m.cfg.Hosts.Send(ctx, s.From, host.Send{Ref: s.source(), To: s.Memory, Peer: s.To, Postcopy: s.Postcopy, Preempt: s.Preempt}); err != nil {
+	switch {
+	case s.Way == hypervisor.Parallel:
+		s.Result.Memory.Way = parallel
+	case s.Endless:
+		s.Result.Memory.Why = "passes over several connections did not end"
+	}
+	if _, err := m.cfg.Hosts.Send(ctx, s.From, host.Send{Ref: s.source(), To: s.Memory, Peer: s.To, Way: s.Way}); err != nil {
 		return err
 	}
 	if instant {
@@ -97,18 +110,6 @@ func (m *Moves) watchTarget(ctx context.Context, s *state) (answers func() bool,
 	return func() bool { return time.Since(time.Unix(0, there.Load())) < watchLate }, func() { cancel(); all.Wait() }
 }
 
-// preempts reports whether both hosts can send what a guest waits for past the
-// rest of its memory.
-func (m *Moves) preempts(ctx context.Context, s *state) (bool, error) {
-	for _, name := range []string{s.From, s.To} {
-		h, _, err := m.cfg.Fleet.Hosts.Get(ctx, name)
-		if err != nil || h.Status.Capabilities["migrate.postcopy-preempt"] != "yes" {
-			return false, err
-		}
-	}
-	return true, nil
-}
-
 // hurry lets the guest leave at once, once.
 func (m *Moves) hurry(ctx context.Context, r *run, way, why string) error {
 	s := r.State
@@ -119,7 +120,7 @@ func (m *Moves) hurry(ctx context.Context, r *run, way, why string) error {
 		return err
 	}
 	s.Hurried = time.Now().UnixMilli()
-	if s.Preempt {
+	if s.Way == hypervisor.Preempt {
 		way += " with preempt"
 	}
 	s.Result.Memory.Way, s.Result.Memory.Why = way, why
@@ -172,6 +173,9 @@ func (m *Moves) converge(ctx context.Context, r *run, p hypervisor.MemoryProgres
 	s.note(p)
 	if p.Iterations <= maxPasses {
 		return nil
+	}
+	if s.Way == hypervisor.Parallel {
+		return m.endless(ctx, r, p)
 	}
 	if s.Postcopy {
 		r.Log.Info("memory follows after the switchover: passes over it do not end", "passes", p.Iterations, "dirty", p.DirtyRate, "rate", p.Rate)

@@ -70,7 +70,8 @@ type Request struct {
 	Rate    int64  `json:"rate,omitempty"` // of the copy, bytes a second; 0: no limit
 	// Instant lets the guest switch over before its memory has been sent.
 	Instant bool   `json:"instant,omitempty"`
-	Reads   string `json:"reads,omitempty"` // where from during hydration, as hypervisor.Reads
+	Reads   string `json:"reads,omitempty"`  // where from during hydration, as hypervisor.Reads
+	Memory  string `json:"memory,omitempty"` // auto (or empty), single or parallel
 }
 
 // Plan is what a move would do.
@@ -106,7 +107,7 @@ type Result struct {
 
 // Plan checks a move and says what it would do.
 func (m *Moves) Plan(ctx context.Context, r Request) (Plan, error) {
-	if err := validRate(r.Rate); err != nil {
+	if err := r.valid(); err != nil {
 		return Plan{}, err
 	}
 	mc, _, err := m.cfg.Fleet.Machines.Get(ctx, r.Machine)
@@ -144,12 +145,23 @@ func movable(mc *droveway.Machine) error {
 	return machine.MustBeWhole(mc)
 }
 
-// requires are the capabilities that a move needs of its target.
-func (r Request) requires() []string {
-	if hypervisor.Reads(r.Reads) == hypervisor.ReadLocal {
-		return []string{hypervisor.ReadLocalCapability + "=yes"}
+// valid refuses what makes no sense as it stands.
+func (r Request) valid() error {
+	if r.Instant && r.Memory == parallel {
+		return droveway.Errorf(droveway.Invalid, "move machine %s: of memory that goes over several connections nothing can follow: give --instant or --memory parallel", r.Machine)
 	}
-	return nil
+	return validRate(r.Rate)
+}
+
+// requires are the capabilities that a move needs of its target.
+func (r Request) requires() (all []string) {
+	if hypervisor.Reads(r.Reads) == hypervisor.ReadLocal {
+		all = append(all, hypervisor.ReadLocalCapability+"=yes")
+	}
+	if r.Memory == parallel {
+		all = append(all, parallelCapability+"=yes")
+	}
+	return all
 }
 
 // target finds the host to move to, or checks the one that was named. A guest that
@@ -198,7 +210,6 @@ type state struct {
 	From     string        `json:"from"`
 	To       string        `json:"to"`
 	Postcopy bool          `json:"postcopy"` // the memory may follow
-	Preempt  bool          `json:"preempt"`  // if it does, what the guest waits for goes first
 	Memory   string        `json:"memory"`   // where the target waits for memory
 	Disks    string        `json:"disks"`    // where the source serves its disks
 	Rate     int64         `json:"rate"`     // of the copy, as the target was told last
@@ -213,6 +224,10 @@ type state struct {
 	Result    Result `json:"result"`
 
 	Reads hypervisor.Reads `json:"reads,omitempty"`
+
+	Way hypervisor.Way `json:"way,omitempty"` // how the target waits for memory
+	// Endless: passes over the memory did not end in a way in which it cannot follow.
+	Endless bool `json:"endless,omitempty"`
 
 	// waiting: this process has just seen the guest held for the handover, and heard
 	// from the target. It stands meanwhile, so nobody is asked what is known.

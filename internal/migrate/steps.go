@@ -105,14 +105,17 @@ func (m *Moves) reserveOn(ctx context.Context, r *run, boots bool) error {
 	if o.Role != host.RoleHome || o.Instance != hypervisor.Running {
 		return job.Permanent(droveway.Errorf(droveway.Conflict, "machine %s is %s and its guest %s on host %s: only a running guest moves live", s.Source.Machine, o.Role, o.Instance, s.From))
 	}
-	if s.Preempt, err = m.preempts(ctx, s); err != nil {
-		return err
+	way := hypervisor.Precopy
+	if !boots {
+		if way, err = m.way(ctx, r); err != nil {
+			return err
+		}
 	}
-	res, err := m.cfg.Hosts.Reserve(ctx, s.To, host.Reserve{Instance: s.Target, Peer: s.From, Boots: boots, Preempt: s.Preempt})
+	res, err := m.cfg.Hosts.Reserve(ctx, s.To, host.Reserve{Instance: s.Target, Peer: s.From, Boots: boots, Way: way})
 	if err != nil {
 		return err
 	}
-	s.Memory, s.Postcopy = res.Address, res.Postcopy
+	s.Memory, s.Way, s.Postcopy = res.Address, res.Way, res.Way.Follows()
 	return nil
 }
 

@@ -89,6 +89,7 @@ var hydrationTests = map[string]func(*testing.T, Env){
 	"boot over an origin":               bootOverOrigin,
 	"go back while it hydrates":         goBack,
 	"memory follows":                    memoryFollows,
+	"memory on several connections":     memoryInParallel,
 	"disks found different":             foundDifferent,
 	"secondary killed":                  secondaryKilled,
 	"target killed while it hydrates":   targetKilled,

@@ -7,7 +7,7 @@ import (
 	"github.com/droveway/droveway/internal/hypervisor"
 )
 
-var _ hypervisor.PostCopier = (*Instance)(nil)
+var _ hypervisor.MemoryMover = (*Instance)(nil)
 
 // following reports whether the guest runs on the other side already, and memory
 // still follows.
@@ -21,22 +21,55 @@ func (m migration) severed() bool {
 	return m.Status == "postcopy-paused" || m.Status == "postcopy-recover"
 }
 
-// AllowPostcopy prepares the instance. QEMU refuses on a host without
-// userfaultfd(2).
-func (i *Instance) AllowPostcopy(ctx context.Context, how hypervisor.Postcopy) error {
-	return i.exclusive(ctx, "allow postcopy for", func() error {
-		want := map[string]bool{"postcopy-ram": how != hypervisor.NoPostcopy, preempting: how == hypervisor.Preempt}
+// QEMU's names for the ways, as capabilities of a migration. It refuses postcopy on a
+// host without userfaultfd(2), and in 7.2 takes it together with multifd, though that
+// cannot work.
+const (
+	following  = "postcopy-ram"
+	preempting = "postcopy-preempt"
+	parallel   = "multifd"
+)
+
+// connections of a parallel way. One with TLS keeps one processor busy on each side.
+const connections = 4
+
+// PrepareMemory prepares the instance.
+func (i *Instance) PrepareMemory(ctx context.Context, w hypervisor.Way) error {
+	return i.exclusive(ctx, "prepare the memory of", func() error {
+		want := map[string]bool{following: w.Follows(), preempting: w == hypervisor.Preempt, parallel: w == hypervisor.Parallel}
 		err := i.switchCapabilities(ctx, want)
 		if droveway.Is(err, droveway.Conflict) {
-			return droveway.Missing("postcopy", "this host cannot let memory follow: %v%s", err, i.hint())
+			return droveway.Missing("memory", "memory cannot go by %s on this host: %v%s", w, err, i.hint())
 		}
-		return err
+		if err != nil || w != hypervisor.Parallel {
+			return err
+		}
+		return i.execute(ctx, "migrate-set-parameters", object{"multifd-channels": connections}, nil)
 	})
 }
 
-// preempting is the capability that gives pages that the guest waits for a
-// connection of their own.
-const preempting = "postcopy-preempt"
+// dirtyTime is how long a dirty rate is measured, in seconds.
+const dirtyTime = 1
+
+// DirtyRate has QEMU compare samples of the memory.
+func (i *Instance) DirtyRate(ctx context.Context) (rate int64, err error) {
+	err = i.exclusive(ctx, "measure the memory of", func() error {
+		if err := i.execute(ctx, "calc-dirty-rate", object{"calc-time": dirtyTime}, nil); err != nil {
+			return err
+		}
+		var d struct {
+			Status string `json:"status"`
+			Rate   int64  `json:"dirty-rate"` // MiB a second
+		}
+		err := i.until(ctx, func() (bool, error) {
+			err := i.execute(ctx, "query-dirty-rate", nil, &d)
+			return d.Status != "measuring", err
+		})
+		rate = d.Rate << 20
+		return err
+	})
+	return rate, err
+}
 
 // switchCapabilities switches those that are not as they should be.
 func (i *Instance) switchCapabilities(ctx context.Context, want map[string]bool) error {

@@ -10,31 +10,36 @@ import (
 
 // Only what is not as it should be is switched, and what QEMU does not have is
 // refused without a trace.
-func TestAllowPostcopy(t *testing.T) {
+func TestPrepareMemory(t *testing.T) {
 	t.Parallel()
 	const (
 		plain = `[{"capability":"postcopy-ram","state":false}]`
-		both  = `[{"capability":"postcopy-ram","state":false},{"capability":"postcopy-preempt","state":false}]`
-		on    = `[{"capability":"postcopy-ram","state":true},{"capability":"postcopy-preempt","state":true}]`
+		both  = `[{"capability":"postcopy-ram","state":false},{"capability":"postcopy-preempt","state":false},{"capability":"multifd","state":false}]`
+		on    = `[{"capability":"postcopy-ram","state":true},{"capability":"postcopy-preempt","state":true},{"capability":"multifd","state":false}]`
 	)
 	for name, c := range map[string]struct {
 		has  string
-		how  hypervisor.Postcopy
+		how  hypervisor.Way
 		kind droveway.Kind
 		sets int
 	}{
-		"plain":               {plain, hypervisor.PlainPostcopy, "", 1},
+		"plain":               {plain, hypervisor.Postcopy, "", 1},
 		"preempt":             {both, hypervisor.Preempt, "", 1},
 		"preempt, not there":  {plain, hypervisor.Preempt, droveway.Unsupported, 0},
-		"none, none was":      {both, hypervisor.NoPostcopy, "", 0},
-		"none after a move":   {on, hypervisor.NoPostcopy, "", 1},
+		"none, none was":      {both, hypervisor.Precopy, "", 0},
+		"none after a move":   {on, hypervisor.Precopy, "", 1},
 		"preempt, repeated":   {on, hypervisor.Preempt, "", 0},
-		"plain after preempt": {on, hypervisor.PlainPostcopy, "", 1},
+		"parallel":            {on, hypervisor.Parallel, "", 1},
+		"parallel, not there": {plain, hypervisor.Parallel, droveway.Unsupported, 0},
+		"plain after preempt": {on, hypervisor.Postcopy, "", 1},
 	} {
-		i, f := fakeInstance(t, hypervisor.Spec{}, map[string]string{"query-migrate-capabilities": c.has, "migrate-set-capabilities": "{}"})
-		err := i.AllowPostcopy(t.Context(), c.how)
+		i, f := fakeInstance(t, hypervisor.Spec{}, map[string]string{"query-migrate-capabilities": c.has, "migrate-set-capabilities": "{}", "migrate-set-parameters": "{}"})
+		err := i.PrepareMemory(t.Context(), c.how)
 		if got := droveway.KindOf(err); got != c.kind {
 			t.Errorf("%s: %v, want %q", name, err, c.kind)
+		}
+		if n := f.count("migrate-set-parameters"); n > 0 != (c.how == hypervisor.Parallel && c.kind == "") {
+			t.Errorf("%s: the connections were counted %d times", name, n)
 		}
 		if n := f.count("migrate-set-capabilities"); n != c.sets {
 			t.Errorf("%s: capabilities were set %d times, want %d", name, n, c.sets)
@@ -65,5 +70,22 @@ func TestHurryWaitsForTheSetUp(t *testing.T) {
 	f.mu.Unlock()
 	if err := <-done; err != nil || f.count("migrate-start-postcopy") != 1 {
 		t.Errorf("%v, told %d times, want once", err, f.count("migrate-start-postcopy"))
+	}
+}
+
+// The rate is told once it has been measured.
+func TestDirtyRate(t *testing.T) {
+	t.Parallel()
+	i, f := fakeInstance(t, hypervisor.Spec{}, map[string]string{"calc-dirty-rate": "{}", "query-dirty-rate": `{"status":"measuring"}`})
+	go func() {
+		for f.count("query-dirty-rate") < 3 && i.end.Err() == nil {
+			time.Sleep(lookAgain)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.answers["query-dirty-rate"] = `{"status":"measured","dirty-rate":3}`
+	}()
+	if rate, err := i.DirtyRate(t.Context()); err != nil || rate != 3<<20 {
+		t.Errorf("%d bytes a second, %v", rate, err)
 	}
 }
