@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,9 +43,14 @@ func TestImportOutlivesServer(t *testing.T) {
 	must(t, err)
 	f.Await("1 MiB has come", func(context.Context, *client.Client) bool { n, _ := s.Sent(); return n > 1<<20 })
 	f.StopServer()
+	check := filepath.Join(f.Config().Data, "checks", "half")
+	must(t, os.MkdirAll(check, 0o700)) // as a server leaves it that is killed in the midst of a boot check
 	before, _ := s.Sent()
 	s.Replace(disk, sourcetest.Manners{})
 	f.StartServer()
+	if _, err := os.Stat(check); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a boot check that was interrupted is still there: %v", err)
+	}
 	done(t, c, j, nil)
 	after, _ := s.Sent()
 	if again := after - before; again > int64(len(disk))-512<<10 {

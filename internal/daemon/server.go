@@ -209,7 +209,7 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 		Origins: s.origins, Served: s.served(),
 	})
 	moves := migrate.New(migrate.Config{Fleet: s.fleet, Hosts: hosts, Jobs: jobs, Events: s.conn, Log: s.cfg.Log})
-	imports, err := s.intake(jobs)
+	imports, err := s.intake(connecting, jobs)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -228,7 +228,7 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 
 // intake brings images in; repairs and boot checks run guests on the server, with the
 // driver of the hosts.
-func (s *server) intake(jobs *job.Manager) (*intake.Intake, error) {
+func (s *server) intake(ctx context.Context, jobs *job.Manager) (*intake.Intake, error) {
 	user := guestUser(s.cfg.GuestUser, s.cfg.Data, s.cfg.Log)
 	checker, err := bootcheck.New(bootcheck.Config{
 		Driver: qemu.New(qemu.Config{User: user, Log: s.cfg.Log}), Dir: filepath.Join(s.cfg.Data, "checks"), Log: s.cfg.Log,
@@ -236,6 +236,7 @@ func (s *server) intake(jobs *job.Manager) (*intake.Intake, error) {
 	if err != nil {
 		return nil, err
 	}
+	checker.Sweep(ctx)
 	return intake.New(intake.Config{
 		Fleet: s.fleet, Library: s.images, Jobs: jobs, Events: s.conn, Log: s.cfg.Log, Checker: checker, Work: filepath.Join(s.cfg.Data, "repairs"),
 		Repairer: appliance.New(appliance.Config{Kernel: s.cfg.Kernel, User: user, Log: s.cfg.Log}),

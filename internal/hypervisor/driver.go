@@ -71,6 +71,7 @@ type Spec struct {
 	Standing  bool              `json:"standing,omitempty"` // stands before its first instruction, as if Received, until TakeOver
 	TLS       *TLS              `json:"tls,omitempty"`      // for Receive, Send and Origin; nil: plain, for tests only
 	Peer      string            `json:"peer,omitempty"`     // with TLS: the only one that may send its memory; empty: any of the authority
+	Bound     bool              `json:"bound,omitempty"`    // ends with the process that starts it, where the driver can have that: for what nobody adopts
 	Limits    Limits            `json:"limits"`
 	Extra     []string          `json:"extra,omitempty"` // driver arguments, for tests
 }

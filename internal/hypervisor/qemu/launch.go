@@ -123,7 +123,7 @@ func (l *launch) spawn() error {
 		}
 	}
 	l.proc, err = spawn(program{
-		path: l.driver.cfg.QEMU, dir: l.spec.Dir, log: l.path(logName), files: files, user: l.platform.user,
+		path: l.driver.cfg.QEMU, dir: l.spec.Dir, log: l.path(logName), files: files, user: l.platform.user, bound: l.spec.Bound,
 		args: arguments(l.platform, l.spec, l.driver.ramFor(l.platform, l.spec.MemoryMiB)),
 	})
 	return err

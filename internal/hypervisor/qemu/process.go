@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,10 +45,11 @@ type program struct {
 	log   string // file for its output
 	files []*os.File
 	user  *account
+	bound bool // is killed by the kernel when this process ends
 }
 
-// spawn starts a program in a session of its own: it outlives this process, and
-// nothing that it holds was this one's.
+// spawn starts a program in a session of its own: it outlives this process, unless it is
+// bound, and nothing that it holds was this one's.
 func spawn(p program) (*process, error) {
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -58,20 +60,37 @@ func spawn(p program) (*process, error) {
 	cmd.Dir, cmd.Env = p.dir, []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, p.files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: p.user.credential()}
-	if err := cmd.Start(); err != nil {
+	if p.bound {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
+	started, done := make(chan error), make(chan struct{})
+	go hold(cmd, p.bound, started, done)
+	if err := <-started; err != nil {
 		return nil, notStarted(p, err)
 	}
 	proc, err := open(cmd.Process.Pid)
 	if err != nil {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		<-done
 		return nil, err
 	}
-	go func() {
-		_ = cmd.Wait() // how it ended stands in its log
-		close(proc.done)
-	}()
+	proc.done = done
 	return proc, nil
+}
+
+// hold starts a command and reaps it. The kernel sends the signal of a bound one when
+// the thread ends that started it, so that thread is held until then.
+func hold(cmd *exec.Cmd, bound bool, started chan<- error, done chan<- struct{}) {
+	if bound {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
+	err := cmd.Start()
+	started <- err
+	if err == nil {
+		_ = cmd.Wait() // how it ended stands in its log
+		close(done)
+	}
 }
 
 func notStarted(p program, err error) error {

@@ -3,7 +3,9 @@ package qemu
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -56,6 +58,65 @@ func TestProcessEnds(t *testing.T) {
 	}
 	if _, err := adopt(p.id); !droveway.Is(err, droveway.NotFound) {
 		t.Errorf("a dead process is adopted: %v", err)
+	}
+}
+
+const starterEnv = "DROVEWAY_QEMU_STARTER" // directory
+
+// starter is a process that starts one that is bound to it and one that is not, tells
+// their numbers, and waits to be killed.
+func starter() {
+	dir := os.Getenv(starterEnv)
+	for _, bound := range []bool{true, false} {
+		p, err := spawn(program{path: "sleep", args: []string{"300"}, dir: dir, log: filepath.Join(dir, "log"), bound: bound})
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(p.id.PID)
+	}
+	select {}
+}
+
+// TestBoundEndsWithItsStarter kills a process with -9: what is bound to it ends, and
+// guests, which another one adopts, run on.
+func TestBoundEndsWithItsStarter(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), starterEnv+"="+t.TempDir())
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids [2]int
+	_, err = fmt.Fscan(out, &pids[0], &pids[1])
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it was killed
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, runs, err := identify(pids[0]); err != nil || !runs {
+			break
+		}
+		if time.Now().After(end) {
+			t.Error("what was bound runs on")
+			break
+		}
+	}
+	id, _, err := identify(pids[1])
+	if err != nil {
+		t.Fatalf("what was not bound has ended: %v", err)
+	}
+	p, err := adopt(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.release()
+	if err := p.kill(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -151,12 +151,31 @@ func (c *Checker) Discard(ctx context.Context, name string) error {
 	return fileError("remove", dir, os.RemoveAll(dir))
 }
 
+// Sweep discards what a server that was killed has left: nobody may repeat those checks.
+// What cannot be discarded is logged, and is the next time.
+func (c *Checker) Sweep(ctx context.Context) {
+	left, err := os.ReadDir(c.cfg.Dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		c.cfg.Log.Warn("what is left of boot checks is not known", "error", err)
+	}
+	for _, e := range left {
+		if droveway.ValidName("image", e.Name()) != nil {
+			continue // none of ours
+		}
+		if err := c.Discard(ctx, e.Name()); err != nil {
+			c.cfg.Log.Warn("a boot check that was interrupted is still there", "image", e.Name(), "error", err)
+			continue
+		}
+		c.cfg.Log.Info("discarded a boot check that was interrupted", "image", e.Name())
+	}
+}
+
 // prepare makes the directory of a check: the image under a second name, through
 // which the guest's user can read it and nothing else, an overlay and a seed.
 func (c *Checker) prepare(ctx context.Context, r Request) (hypervisor.Spec, error) {
 	dir := c.dir(r.Name)
 	spec := hypervisor.Spec{
-		Machine: r.Name, UUID: "00000000-0000-4000-8000-0000b007c4ec", Dir: dir, CPUs: cpus, MemoryMiB: memoryMiB, Firmware: r.Firmware,
+		Machine: r.Name, UUID: "00000000-0000-4000-8000-0000b007c4ec", Dir: dir, CPUs: cpus, MemoryMiB: memoryMiB, Firmware: r.Firmware, Bound: true,
 		Disks: []hypervisor.Disk{{Name: "root", Path: filepath.Join(dir, "overlay"), Format: droveway.QCOW2, Size: r.Size}},
 		NICs:  []hypervisor.NIC{{ID: "net0", MAC: mac, Alone: true}},
 		Seed:  filepath.Join(dir, "seed.iso"),

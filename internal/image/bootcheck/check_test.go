@@ -148,6 +148,9 @@ func TestVerdicts(t *testing.T) {
 			if got := res.Console; !strings.HasSuffix(got, strings.TrimSpace(string(plain([]byte(last))))) || len(got) > tailBytes || strings.Contains(got, "\x1b") {
 				t.Errorf("the last of the console: %q", got)
 			}
+			if !k.s.spec.Bound {
+				t.Error("the guest runs on if the server is killed")
+			}
 			if k.s.swept < 2 { // what was there before, and the guest itself
 				t.Errorf("swept %d times", k.s.swept)
 			}
@@ -202,6 +205,24 @@ func TestCancelled(t *testing.T) {
 }
 
 // TestSigns refuses data that would decide nothing.
+// TestSweep discards what a server that was killed in the midst of checks has left.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "checks")
+	s := &scripted{}
+	c, err := New(Config{Driver: s, Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	c.Sweep(t.Context()) // of a server that never made any
+	for _, name := range []string{"a", "web-1", ".others"} {
+		must(t, os.MkdirAll(filepath.Join(dir, name, "more"), 0o700))
+	}
+	c.Sweep(t.Context())
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 || left[0].Name() != ".others" || s.swept != 2 {
+		t.Errorf("left %v (%v), %d guests swept", left, err, s.swept)
+	}
+}
+
 func TestSigns(t *testing.T) {
 	t.Parallel()
 	for _, data := range []string{"- {name: a, verdict: maybe, pattern: x, says: x}", "- {name: a, verdict: ok, pattern: '(', says: x}", "- {verdict: ok, pattern: x, says: x}", "name: a"} {

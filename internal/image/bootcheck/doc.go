@@ -6,6 +6,6 @@
 //
 // Which words are signs is data (signs.yaml). A guest that shows none is unknown,
 // not well. The image is only read. Below its own directory the package keeps one
-// directory for each check, which goes with it; what a kill has left, the next check
-// of that name or Discard removes.
+// directory for each check, which goes with it. A guest ends with the server; what else a
+// kill has left, Sweep, the next check of that name or Discard removes.
 package bootcheck
