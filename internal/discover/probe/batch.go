@@ -1,8 +1,6 @@
 package probe
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -37,6 +35,7 @@ type batch struct {
 	clock       clock
 	seq         uint64
 	last        time.Time
+	text        []byte // of the last report
 
 	mu        sync.Mutex
 	addresses []netip.Addr
@@ -95,7 +94,7 @@ func (b *batch) lose(n uint64) {
 	b.lost += n
 }
 
-// encoded is a report as it travels.
+// encoded is a report as it travels, until the next one is made.
 type encoded struct {
 	json   []byte
 	events int // connections in it
@@ -131,13 +130,12 @@ func (b *batch) next(now time.Time) (encoded, bool, error) {
 	b.seq++
 	r.Seq = b.seq
 	b.clock.tell(&r)
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false) // it would make texts longer than they may be
-	if err := e.Encode(r); err != nil {
+	text, err := r.AppendJSON(b.text[:0])
+	if err != nil {
 		return encoded{}, false, fmt.Errorf("write report %d: %w", r.Seq, err)
 	}
-	return encoded{text.Bytes(), len(r.Connections)}, true, nil
+	b.text = text
+	return encoded{text, len(r.Connections)}, true, nil
 }
 
 func empty(r discover.Report) bool {
