@@ -15,6 +15,7 @@ const sweepEvery = 10 * time.Minute
 func (j *Joiner) Advance(now time.Time) []Finding {
 	j.now = max(j.now, now.UnixNano())
 	j.clocks.solve()
+	j.judgeQuiet()
 	j.judgePatterns()
 	j.judgeTimings()
 	j.judgeReviews()

@@ -37,29 +37,63 @@ type span struct {
 	hold   int64 // nanoseconds
 }
 
-// unmatched keeps a connection that closed before its other end was found.
+// unmatched keeps a connection that closed before its other end was found. Where
+// sequence numbers may yet join the ends, they get time for it first.
 func (j *Joiner) unmatched(cn *conn, c *Connection) {
 	if c.Opened.IsZero() || c.Protocol != "tcp" {
 		return
 	}
 	hold := c.Closed.Sub(c.Opened)
-	if hold > time.Hour {
-		return
+	switch {
+	case hold > time.Hour:
+	case cn.waits != 0:
+		j.quiet = append(j.quiet, quiet{span{cn.opened, int64(hold)}, cn.isn, cn.waits, j.now + int64(exactTime)})
+	default:
+		j.alone(cn.flow, cn.stream, span{cn.opened, int64(hold)})
 	}
-	if cn.flow != nil {
-		j.sample(cn.flow, span{cn.opened, int64(hold)})
-		return
-	}
-	j.hear(cn, hold)
 }
 
-func (j *Joiner) hear(cn *conn, hold time.Duration) {
-	at := j.clocks.ours(cn.host().index, cn.opened)
+// exactTime is how long the other end may take to report the same sequence numbers:
+// most are there with its next report, and patterns can wait so long too.
+const exactTime = 5 * time.Second
+
+// quiet is a connection that closed and whose other end may report it still.
+type quiet struct {
+	span
+	isn  uint64
+	slot uint32 // of pending
+	due  int64
+}
+
+// judgeQuiet takes what has found no other end by now.
+func (j *Joiner) judgeQuiet() {
+	n := 0
+	for ; n < len(j.quiet) && j.quiet[n].due <= j.now; n++ {
+		q := &j.quiet[n]
+		if s := j.pending.at(q.slot); s.isn == q.isn {
+			cn := j.pended(q.slot)
+			j.alone(cn.flow, cn.stream, q.span)
+		}
+	}
+	j.quiet = append(j.quiet[:0], j.quiet[n:]...)
+}
+
+// alone keeps a connection for what finds its other end by its time.
+func (j *Joiner) alone(f *flow, s *stream, at span) {
+	if f != nil {
+		j.sample(f, at)
+	} else {
+		j.hear(s, at)
+	}
+}
+
+func (j *Joiner) hear(st *stream, c span) {
+	at := j.clocks.ours(st.host.index, c.opened)
 	if at < j.now-int64(j.limits.Window) || at > j.now+int64(time.Minute) {
 		return // of no use any more, or a clock gone mad
 	}
-	if j.ear.size >= maxSounds || cn.host().heard.spill(j.now, j.limits.Heard, j.limits.Window) {
-		cn.host().seen.Lost++
+	if j.ear.size >= maxSounds || st.host.heard.spill(j.now, j.limits.Heard, j.limits.Window) {
+		st.host.seen.Lost++
 		return
 	}
 	k := at / slabTime
@@ -68,9 +102,9 @@ func (j *Joiner) hear(cn *conn, hold time.Duration) {
 		s = &slab{}
 		j.ear.slabs[k] = s
 	}
-	s.sounds = append(s.sounds, sound{cn.opened, uint32(hold / time.Microsecond), cn.stream.id})
+	s.sounds = append(s.sounds, sound{c.opened, micro(c.hold), st.id})
 	s.sorted = false
-	cn.stream.heard++
+	st.heard++
 	j.ear.size++
 }
 

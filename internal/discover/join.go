@@ -27,6 +27,7 @@ type Joiner struct {
 	streams  roll[stream]
 	servers  []uint32 // index of the host, by stream
 	counts   []uint32 // by stream; zero between uses
+	quiet    []quiet  // oldest first
 	ear      ear
 	leads    lead
 	patterns map[string]*emitted
