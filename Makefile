@@ -9,7 +9,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 .NOTPARALLEL:
-.PHONY: build setup setup-test check check-fuzz test test-lab test-faults demo bench-move bench-hydrate bench-instant bench-idle bench-discover bench-probe bench-inspect bench-repair test-repair soak clean
+.PHONY: build setup setup-test check check-fuzz test test-lab test-faults demo bench-move bench-hydrate bench-instant bench-idle bench-discover bench-probe bench-inspect bench-repair bench-import test-repair soak clean
 
 # The one binary, bin/droveway.
 build:
@@ -102,6 +102,14 @@ bench-inspect: setup build
 BENCH_REPAIR ?=
 bench-repair: setup build
 	go run ./bench/repair --out out $(BENCH_REPAIR)
+
+# A disk of VMware imported, repaired and booted, against virt-v2v; and how soon a guest
+# asks for a login whose disk is at a web server: out/bench-import.{json,svg}.
+# BENCH_IMPORT='--runs 1 --parts first'. Root, an hour without KVM.
+BENCH_IMPORT ?=
+bench-import: setup build
+	scripts/setup --bench
+	go run ./bench/import --out out $(BENCH_IMPORT)
 
 # Downloads in the user's cache directory stay.
 clean:

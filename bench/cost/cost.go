@@ -45,10 +45,12 @@ func Median(costs []Cost) Cost {
 }
 
 // Of runs a program and gives what it printed, and its cost. An error has what it said
-// of itself.
+// of itself, unless the caller takes its standard error.
 func Of(c *exec.Cmd) ([]byte, Cost, error) {
 	var failure bytes.Buffer
-	c.Stderr = &failure
+	if c.Stderr == nil {
+		c.Stderr = &failure
+	}
 	began := time.Now()
 	out, err := c.Output()
 	if err != nil {
