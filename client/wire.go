@@ -224,7 +224,15 @@ type ImportRequest struct {
 	Check     droveway.Check     `json:"check,omitempty" enum:"auto,boot,none" doc:"Boot the image before it is published (default: auto, if it was repaired)"`
 	Addresses droveway.Addresses `json:"addresses,omitempty" enum:"keep,dhcp" doc:"Fixed IP addresses of the guest: kept, or given up for those of DHCP, which counts as a repair that is needed (default: keep)"`
 	Rebuild   droveway.Rebuild   `json:"rebuild,omitempty" enum:"auto,guest" doc:"Who makes the initramfs and the loader's configuration in a repair: auto writes files where that is enough, guest has the guest's own programs do it (default: auto)"`
+	Keys      []LUKSKey          `json:"luks_keys,omitempty" maxItems:"64" doc:"Keys of encrypted volumes, so that a repair can be made inside. The server keeps them in memory, until the import has ended"`
 	MACs      []string           `json:"macs,omitempty" maxItems:"8" doc:"Addresses of the machine's network cards, so that a repair can keep their names"`
+}
+
+// LUKSKey opens encrypted volumes.
+type LUKSKey struct {
+	Name string `json:"name" maxLength:"4096" doc:"What messages call it, as the name of its file"`
+	UUID string `json:"uuid,omitempty" doc:"Of the volume it is for (default: it is tried on all)"`
+	Key  []byte `json:"key" maxLength:"90000" doc:"The key or passphrase itself, in base64"`
 }
 
 // OriginRequest names the source of an image that a machine is to run from before it

@@ -17,6 +17,7 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
+	"github.com/droveway/droveway/internal/image/luks"
 	"github.com/droveway/droveway/internal/image/preflight"
 	"github.com/droveway/droveway/internal/image/source"
 	"github.com/droveway/droveway/internal/image/survey"
@@ -38,6 +39,8 @@ What the image holds is found out before it is published. One that would not run
 is repaired, if it can be (--repair auto), and then booted to see whether it comes up
 (--check auto); one that is made for virtio, as cloud images are, stays as it is. An
 image that fails its boot check is not published. --dry-run shows what would be done.
+What is encrypted is imported as it is, unless --luks-key opens it for a repair. The key
+stays in the memory of the server until the import has ended, and is nowhere written.
 Fixed IP addresses stay, unless --addresses dhcp gives them up, which is a repair.
 
 To run a machine from an address at once, while its disk arrives:
@@ -49,6 +52,9 @@ type importFlags struct {
 	req client.ImportRequest
 	s3  source.S3
 	dry bool
+
+	keyFiles []string
+	keys     []luks.Key
 
 	first bool // as of machine create; refused
 }
@@ -74,6 +80,7 @@ func imageImport(a *app) *cobra.Command {
 	c.Flags().StringVar((*string)(&f.req.Repair), "repair", "auto", "change what keeps the guest from running here: auto, none or force")
 	c.Flags().StringVar((*string)(&f.req.Check), "check", "auto", "boot the image before it is published: auto (if it was repaired), boot or none")
 	c.Flags().StringArrayVar(&f.req.MACs, "mac", nil, "`address` of a network card of the machine, so that a repair keeps the card's name (repeatable)")
+	c.Flags().StringArrayVar(&f.keyFiles, "luks-key", nil, "`file` with a key or passphrase for encrypted volumes; UUID=FILE for one of them (repeatable)")
 	addHow(c, &f.req.Addresses, &f.req.Rebuild)
 	c.Flags().BoolVar(&f.first, "switch-first", false, "")
 	_ = c.Flags().MarkHidden("switch-first") // only there to say what does it
@@ -92,11 +99,21 @@ func addHow(c *cobra.Command, addresses *droveway.Addresses, rebuild *droveway.R
 }
 
 func (f *importFlags) wishes() preflight.Wishes {
-	return preflight.Wishes{Repair: f.req.Repair, Check: f.req.Check, Addresses: f.req.Addresses, Rebuild: f.req.Rebuild}
+	return preflight.Wishes{Repair: f.req.Repair, Check: f.req.Check, Addresses: f.req.Addresses, Rebuild: f.req.Rebuild, Keys: f.keys}
+}
+
+// readKeys reads the keys that go with the request.
+func (f *importFlags) readKeys() (err error) {
+	f.keys, err = luks.ReadKeys(f.keyFiles)
+	for i := range f.keys {
+		k := &f.keys[i]
+		f.req.Keys = append(f.req.Keys, client.LUKSKey{Name: k.Name, UUID: k.UUID, Key: k.Secret()})
+	}
+	return err
 }
 
 func (a *app) importImage(ctx context.Context, name, from string, f *importFlags) error {
-	if err := errors.Join(droveway.ValidName("image", name), f.wishes().Validate()); err != nil {
+	if err := errors.Join(droveway.ValidName("image", name), f.wishes().Validate(), f.readKeys()); err != nil {
 		return err
 	}
 	scheme, _, isURL := strings.Cut(from, "://")

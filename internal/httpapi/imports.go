@@ -10,6 +10,7 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
 	"github.com/droveway/droveway/internal/image/intake"
+	"github.com/droveway/droveway/internal/image/luks"
 )
 
 // Import is the input of start-import and plan-import.
@@ -19,12 +20,20 @@ type Import struct {
 	Body client.ImportRequest
 }
 
-func (i *Import) request() intake.Request {
+func (i *Import) request() (intake.Request, error) {
 	b := &i.Body
+	var keys []luks.Key
+	for _, k := range b.Keys {
+		key, err := luks.NewKey(k.Name, k.UUID, k.Key)
+		if err != nil {
+			return intake.Request{}, err
+		}
+		keys = append(keys, key)
+	}
 	return intake.Request{
 		Name: i.Name, Link: b.Link, Shown: b.Shown, Upload: b.Upload, Disk: b.Disk, SHA256: b.SHA256,
-		Repair: b.Repair, Check: b.Check, Addresses: b.Addresses, Rebuild: b.Rebuild, MACs: b.MACs,
-	}
+		Repair: b.Repair, Check: b.Check, Addresses: b.Addresses, Rebuild: b.Rebuild, MACs: b.MACs, Keys: keys,
+	}, nil
 }
 
 // OneUpload is the input of operations on an upload.
@@ -51,10 +60,18 @@ func (p *Part) Resolve(ctx huma.Context) []error {
 func (a *API) importRoutes() {
 	start := withStatus(op("start-import", http.MethodPost, "/v1/images/{name}/import", "Import an image from an address or an upload"), http.StatusAccepted)
 	route(a, admins, start, func(ctx context.Context, in *Import) (*accepted, error) {
-		return accept(a.cfg.Intake.Start(ctx, in.request(), in.Key))
+		r, err := in.request()
+		if err != nil {
+			return nil, err
+		}
+		return accept(a.cfg.Intake.Start(ctx, r, in.Key))
 	})
 	route(a, admins, op("plan-import", http.MethodPost, "/v1/images/{name}/import/plan", "Tell what an import would do"), func(ctx context.Context, in *Import) (*reply[droveway.ImportPlan], error) {
-		return answer(a.cfg.Intake.Plan(ctx, in.request()))
+		r, err := in.request()
+		if err != nil {
+			return nil, err
+		}
+		return answer(a.cfg.Intake.Plan(ctx, r))
 	})
 	const upload = "/v1/images/{name}/upload/{upload}"
 	route(a, admins, op("get-upload", http.MethodGet, upload, "Tell how far an upload is"), func(_ context.Context, in *OneUpload) (*reply[client.UploadState], error) {

@@ -118,6 +118,8 @@ func TestVerdicts(t *testing.T) {
 		"login in colour": {scripted{console: "\x1b[0;1;32mFedora\x1b[0m\r\nweb\x1b[1m login: \x1b[0m"}, droveway.BootOK, "login"},
 		"cloud-init":      {scripted{console: "[  12.1] cloud-init[500]: Cloud-init v. 22.4.2 finished at Thu, 26 Nov 2026\n"}, droveway.BootOK, "cloud-init"},
 		"systemd":         {scripted{console: "[\x1b[0;32m  OK  \x1b[0m] Reached target \x1b[0;1;39mmulti-user.target\x1b[0m - Multi-User System.\r\n"}, droveway.BootOK, "systemd"},
+		"passphrase":      {scripted{console: "Please unlock disk sda5_crypt: "}, droveway.BootOK, "passphrase"},
+		"of systemd":      {scripted{console: "Please enter passphrase for disk VBOX_HARDDISK (luks-1): (press TAB for no echo) "}, droveway.BootOK, "passphrase"},
 		"after much":      {scripted{console: long + "web login: "}, droveway.BootOK, "login"},
 		"the first sign":  {scripted{console: "Kernel panic - not syncing: VFS\nweb login: "}, droveway.BootFailed, "panic"},
 		"no disk":         {scripted{console: firmware + "Boot failed: not a bootable disk\r\n\r\nNo bootable device.\r\n"}, droveway.BootFailed, "no-disk-bios"},

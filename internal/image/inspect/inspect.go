@@ -26,6 +26,9 @@ const (
 type Options struct {
 	Catalog *identify.Catalog // the systems that are known
 	Keys    []luks.Key        // for encrypted volumes
+	// OneOfMany says that keys may be for other disks: that they open nothing on this
+	// one is no error.
+	OneOfMany bool
 	// Then, unless it is nil, is given the result and the files of the system while
 	// the disk is open; it is no part of what the result says it took. There are
 	// no files, and the tree is nil, if no system was found.
@@ -56,7 +59,7 @@ func Disk(ctx context.Context, i *format.Image, o Options) (report *Report, err 
 	began := time.Now()
 	budget := block.NewBudget(ctx, block.Cache(i, i.Size), maxBytes)
 	s := &inspection{
-		ctx: ctx, disk: budget, size: i.Size, catalog: o.Catalog, keys: o.Keys,
+		ctx: ctx, disk: budget, size: i.Size, catalog: o.Catalog, keys: o.Keys, oneOfMany: o.OneOfMany,
 		report: &Report{Image: Image{Format: string(i.Kind), Variant: i.Variant, Member: i.Inside, Size: i.Size}},
 	}
 	if err := s.run(); err != nil {
@@ -79,11 +82,13 @@ type inspection struct {
 	size    int64
 	catalog *identify.Catalog
 	keys    []luks.Key
-	opened  []int // the keys that opened something
-	report  *Report
-	volumes []*volume
-	tree    *filesystem.Tree
-	windows *windows // nil: another system
+
+	oneOfMany bool
+	opened    []int // the keys that opened something
+	report    *Report
+	volumes   []*volume
+	tree      *filesystem.Tree
+	windows   *windows // nil: another system
 }
 
 // volume is a Volume and what is needed to read it.

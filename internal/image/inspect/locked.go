@@ -58,6 +58,9 @@ func (s *inspection) tryKeys(v *volume) {
 // something, and would otherwise take an encrypted system for an unknown one. A key
 // for any volume may be given for a disk that has nothing to open.
 func (s *inspection) unusedKeys() error {
+	if s.oneOfMany {
+		return nil
+	}
 	var shut []string
 	for _, v := range s.volumes {
 		if v.Encrypted && !v.Unlocked {

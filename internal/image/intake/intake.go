@@ -18,6 +18,7 @@ import (
 	"github.com/droveway/droveway/internal/image"
 	"github.com/droveway/droveway/internal/image/appliance"
 	"github.com/droveway/droveway/internal/image/bootcheck"
+	"github.com/droveway/droveway/internal/image/luks"
 	"github.com/droveway/droveway/internal/image/preflight"
 	"github.com/droveway/droveway/internal/image/source"
 	"github.com/droveway/droveway/internal/image/stage"
@@ -66,6 +67,7 @@ type Intake struct {
 	cfg   Config
 	guest chan struct{} // holds a token while a guest runs here, for a repair or a check: one at a time
 	stage *stage.Dir
+	keys  keyring
 }
 
 // New makes an Intake; it starts nothing.
@@ -94,6 +96,7 @@ type Request struct {
 	Addresses droveway.Addresses // empty: keep
 	Rebuild   droveway.Rebuild   // empty: auto
 	MACs      []string           // of the machine's cards, so that they keep their names
+	Keys      []luks.Key         // for encrypted volumes; they stay in memory
 }
 
 func (r *Request) check() error {
@@ -113,7 +116,7 @@ func (r *Request) check() error {
 }
 
 func (r *Request) wishes() preflight.Wishes {
-	return preflight.Wishes{Repair: r.Repair, Check: r.Check, Addresses: r.Addresses, Rebuild: r.Rebuild}
+	return preflight.Wishes{Repair: r.Repair, Check: r.Check, Addresses: r.Addresses, Rebuild: r.Rebuild, Keys: r.Keys}
 }
 
 func (r *Request) checkRepair() error {
@@ -294,15 +297,19 @@ func (i *Intake) Start(ctx context.Context, r Request, requestID string) (drovew
 // stand among them.
 func (i *Intake) prepare(r Request, requestID string) (args, error) {
 	a := r.args()
-	if r.Link == "" {
-		return a, nil
+	if r.Link != "" {
+		a.Location, a.Stage = r.shown(), r.fetched(requestID)
+		if err := i.remember(a.Stage, r.Link); err != nil {
+			return a, err
+		}
 	}
-	a.Location, a.Stage = r.shown(), r.fetched(requestID)
-	return a, i.remember(a.Stage, r.Link)
+	i.keys.put(a.Stage, r.Keys)
+	return a, nil
 }
 
 // drop removes what prepare has kept. If that fails, a sweep does it.
 func (i *Intake) drop(a args) {
+	i.keys.forget(a.Stage)
 	if !a.fetches() {
 		return
 	}
@@ -312,7 +319,7 @@ func (i *Intake) drop(a args) {
 }
 
 func (r *Request) args() args {
-	return args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256, Repair: r.Repair, Check: r.Check, Addresses: r.Addresses, Rebuild: r.Rebuild, MACs: r.MACs}
+	return args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256, Repair: r.Repair, Check: r.Check, Addresses: r.Addresses, Rebuild: r.Rebuild, MACs: r.MACs, Locked: len(r.Keys) > 0}
 }
 
 // insists reports whether a repair was asked for by name: what cannot be done is then

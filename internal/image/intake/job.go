@@ -24,6 +24,7 @@ type args struct {
 	Addresses droveway.Addresses `json:"addresses,omitempty"`
 	Rebuild   droveway.Rebuild   `json:"rebuild,omitempty"`
 	MACs      []string           `json:"macs,omitempty"`
+	Locked    bool               `json:"locked,omitempty"` // keys were given, which are in memory alone
 }
 
 // request is what the arguments ask for.
@@ -95,6 +96,7 @@ func (w work) claim(ctx context.Context, r *run) error { return w.claimName(ctx,
 // unclaim also removes a transfer that never began. That of a link is the job's own;
 // an upload belongs to the job that has the name.
 func (w work) unclaim(ctx context.Context, r *run) error {
+	w.keys.forget(w.Stage)
 	img, _, err := w.cfg.Fleet.Images.Get(ctx, w.Name)
 	if err != nil && !droveway.Is(err, droveway.NotFound) {
 		return err
@@ -152,6 +154,7 @@ func (w work) unclaimDisks(ctx context.Context, r *run) error {
 
 // publish shows the images. It only goes forward: what is shown may be in use.
 func (w work) publish(ctx context.Context, r *run) error {
+	w.keys.forget(w.Stage)
 	for _, name := range r.State.Images {
 		err := w.show(ctx, name, r)
 		if err != nil && !droveway.Is(err, droveway.NotFound) { // somebody may have removed it already

@@ -51,14 +51,21 @@ func (w work) enter(ctx context.Context, r *run, name string, s droveway.ImageSt
 // imported nevertheless, as it is.
 func (w work) inspect(ctx context.Context, r *run) error {
 	all := map[string]*found{}
+	wishes, err := w.unlocking(r)
+	if err != nil {
+		return err
+	}
 	for _, name := range r.State.Images {
 		if err := w.enter(ctx, r, name, droveway.ImageInspecting); err != nil {
 			return err
 		}
 		all[name] = &found{}
-		res, err := preflight.File(ctx, w.cfg.Library.Path(name), w.wishes())
+		res, err := preflight.File(ctx, w.cfg.Library.Path(name), wishes)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if err != nil && w.Locked {
+			return droveway.Errorf(droveway.KindOf(err), "image %s: %w", name, err) // who gives a key wants it used
 		}
 		state := droveway.ImageUnsupported
 		if err != nil {
@@ -140,9 +147,10 @@ func (w work) refuse(r *run) error {
 	if w.Repair != droveway.RepairForce {
 		return nil
 	}
-	known := false
+	known, locked := false, ""
 	for _, name := range r.State.Images {
 		s := r.State.Found[name].System
+		locked += lockedText(s)
 		if s == nil || s.Status != droveway.ImageIdentified {
 			continue
 		}
@@ -151,9 +159,22 @@ func (w work) refuse(r *run) error {
 		}
 	}
 	if !known {
-		return droveway.Errorf(droveway.Unsupported, "image %s cannot be repaired: no system was identified on it, and nothing is changed in what is not known: look at it with droveway image inspect, or import it with --repair none", w.Name)
+		return droveway.Errorf(droveway.Unsupported, "image %s cannot be repaired: no system was identified on it, and nothing is changed in what is not known%s: look at it with droveway image inspect, or import it with --repair none", w.Name, locked)
 	}
 	return nil
+}
+
+// lockedText says which volumes could not be looked into, and what to give.
+func lockedText(s *droveway.ImageSystem) (text string) {
+	if s == nil {
+		return ""
+	}
+	for _, f := range s.Findings {
+		if strings.Contains(f.Advice, "--luks-key") {
+			text += "; " + f.What + ": " + f.Advice
+		}
+	}
+	return text
 }
 
 // blockers are the reasons for which a system will not run here.
@@ -249,11 +270,15 @@ func (w work) repairOne(ctx context.Context, r *run, name string) error {
 		return droveway.Errorf(droveway.Internal, "make a place for the repair of image %s: %w", name, err)
 	}
 	image, overlay, flat := w.cfg.Library.Path(name), filepath.Join(dir, "overlay"), filepath.Join(dir, "flat")
-	res, err := preflight.File(ctx, image, w.wishes())
+	wishes, err := w.unlocking(r)
 	if err != nil {
 		return err
 	}
-	done, err := w.cfg.Repairer.Repair(ctx, appliance.Request{Image: image, Overlay: overlay, Plan: res.Plan, Report: res.Report, MACs: w.MACs, Full: w.wishes().Full()})
+	res, err := preflight.File(ctx, image, wishes)
+	if err != nil {
+		return err
+	}
+	done, err := w.cfg.Repairer.Repair(ctx, appliance.Request{Image: image, Overlay: overlay, Plan: res.Plan, Report: res.Report, MACs: w.MACs, Keys: wishes.Keys, Full: wishes.Full()})
 	if err != nil {
 		return hopeless(droveway.Errorf(droveway.KindOf(err), "image %s: %w", name, err))
 	}

@@ -34,6 +34,7 @@ type workshop struct {
 	mu       sync.Mutex
 	repaired int
 	steps    []string // of the last plan
+	keys     int      // that the last repair was given
 	full     bool     // the last repair was to run the guest's programs
 	booted   []bootcheck.Request
 	marked   bool // what was booted last was repaired
@@ -47,7 +48,7 @@ func (k *workshop) Repair(_ context.Context, r appliance.Request) (*appliance.Re
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.repaired++
-	k.steps, k.full = nil, r.Full
+	k.steps, k.full, k.keys = nil, r.Full, len(r.Keys)
 	for _, s := range r.Plan.Steps {
 		k.steps = append(k.steps, s.Name)
 	}

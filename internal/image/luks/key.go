@@ -14,6 +14,7 @@ import (
 const (
 	maxKeyFile = 8 << 20 // bytes, as of cryptsetup
 	maxKeys    = 64
+	maxSent    = 64 << 10 // bytes of a key that is given from afar
 )
 
 // Key opens containers.
@@ -50,6 +51,20 @@ func ReadKeys(args []string) ([]Key, error) {
 	}
 	return keys, nil
 }
+
+// NewKey takes a key that was sent. The name is that of the file it is in there.
+func NewKey(name, uuid string, key []byte) (Key, error) {
+	switch {
+	case uuid != "" && !uuidText.MatchString(uuid):
+		return Key{}, droveway.Errorf(droveway.Invalid, "key %s is for volume %q, which is no UUID", name, uuid)
+	case len(key) == 0 || len(key) > maxSent:
+		return Key{}, droveway.Errorf(droveway.Invalid, "key %s has %d bytes: give one of 1 to %d", name, len(key), maxSent)
+	}
+	return Key{Name: name, UUID: uuid, pass: key}, nil
+}
+
+// Secret is the key itself, to be sent to who opens the container.
+func (k *Key) Secret() []byte { return k.pass }
 
 func readKey(file string) ([]byte, error) {
 	f, err := os.Open(file)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -185,4 +186,26 @@ func FuzzMetadata(f *testing.F) {
 			try(c)
 		}
 	})
+}
+
+// TestSentKey takes keys that can be some, and shows none.
+func TestSentKey(t *testing.T) {
+	t.Parallel()
+	for name, k := range map[string]struct {
+		uuid string
+		size int
+	}{"none": {"", 0}, "too long": {"", maxSent + 1}, "no UUID": {"../x", 1}} {
+		if _, err := NewKey("root.key", k.uuid, make([]byte, k.size)); !droveway.Is(err, droveway.Invalid) || !strings.Contains(err.Error(), "root.key") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	k, err := NewKey("root.key", lukstest.UUID, []byte("correct horse"))
+	if err != nil || string(k.Secret()) != "correct horse" {
+		t.Errorf("%v", err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		if got := fmt.Sprintf(verb, []any{k, &k, struct{ K Key }{k}, []Key{k}}); strings.Contains(got, "horse") || strings.Contains(got, "99 111") || strings.Contains(got, "0x63, 0x6f") {
+			t.Errorf("%s shows %s", verb, got)
+		}
+	}
 }

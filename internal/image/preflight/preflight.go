@@ -15,6 +15,7 @@ import (
 	"github.com/droveway/droveway/internal/image/format"
 	"github.com/droveway/droveway/internal/image/identify"
 	"github.com/droveway/droveway/internal/image/inspect"
+	"github.com/droveway/droveway/internal/image/luks"
 	"github.com/droveway/droveway/internal/image/repair"
 	"github.com/droveway/droveway/internal/image/survey"
 )
@@ -26,6 +27,8 @@ type Wishes struct {
 	Check     droveway.Check
 	Addresses droveway.Addresses
 	Rebuild   droveway.Rebuild
+	Keys      []luks.Key // for encrypted volumes
+	OneOfMany bool       // the disk is one of several, so that a key may be for another one
 }
 
 // Validate checks the words, and that they do not contradict each other.
@@ -66,7 +69,7 @@ func Disk(ctx context.Context, i *format.Image, w Wishes) (*Result, error) {
 		return nil, err
 	}
 	r := Result{full: w.Full()}
-	r.Report, err = inspect.Disk(ctx, i, inspect.Options{Catalog: known, Then: func(report *inspect.Report, t *filesystem.Tree) (err error) {
+	r.Report, err = inspect.Disk(ctx, i, inspect.Options{Catalog: known, Keys: w.Keys, OneOfMany: w.OneOfMany, Then: func(report *inspect.Report, t *filesystem.Tree) (err error) {
 		r.Plan, err = repair.MakeWith(report, t, w.Options())
 		return err
 	}})
@@ -149,6 +152,7 @@ func Foresee(ctx context.Context, s *survey.Source, p *droveway.ImportPlan, choi
 	if err != nil {
 		return err
 	}
+	w.OneOfMany = len(disks) > 1
 	for k, d := range disks {
 		disk, err := s.Read(d)
 		if err != nil {
