@@ -35,14 +35,18 @@ func (w *workshop) byDroveway(ctx context.Context, dir string, check bool) (c co
 		how = "auto"
 	}
 	cmd := exec.CommandContext(ctx, w.binary, "image", "import", "bench", w.source, "--check", how, "--context", s.context, "-o", "json")
+	var said bytes.Buffer // how far it is, and notes
+	cmd.Stderr = &said
 	out, took, err := cost.Of(cmd)
 	served, ended := s.end()
 	if err = errors.Join(err, ended); err != nil {
-		return c, fmt.Errorf("%w\nthe server said: %s", err, s.log.String())
+		return c, fmt.Errorf("%w: %s\nthe server said: %s", err, said.String(), s.log.String())
 	}
 	served.WallMS = 0
 	c = conversion{disk: filepath.Join(dir, "server", "images", "bench"), Cost: took.Plus(served)}
-	c.Answer, err = ownAnswer(out)
+	if c.Answer, err = ownAnswer(out); err != nil {
+		err = fmt.Errorf("%w\nthe command said: %s", err, said.String())
+	}
 	return c, err
 }
 
