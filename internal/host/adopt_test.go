@@ -5,10 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/bus/bustest"
+	"github.com/droveway/droveway/internal/engine/store"
 	"github.com/droveway/droveway/internal/hypervisor"
 	"github.com/droveway/droveway/internal/hypervisor/mem"
 )
@@ -130,6 +132,78 @@ func TestAgentThatCannotAdoptDoesNotServe(t *testing.T) {
 	a, err := New(n.cfg)
 	must(t, err)
 	refused(t, a.Run(t.Context()), droveway.Unavailable, "adopt machine web: no answer")
+}
+
+// mute is a driver with a guest that runs and says nothing, as long as it is silent.
+type mute struct {
+	*mem.Driver
+	silent *atomic.Bool
+}
+
+func (d mute) Attach(ctx context.Context, h hypervisor.Handle) (hypervisor.Instance, error) {
+	i, err := d.Driver.Attach(ctx, h)
+	if err == nil && i == hypervisor.Instance(d.Guest("db")) {
+		return muteInstance{i, d.silent}, nil
+	}
+	return i, err
+}
+
+type muteInstance struct {
+	hypervisor.Instance
+	silent *atomic.Bool
+}
+
+func (i muteInstance) State(ctx context.Context) (hypervisor.State, error) {
+	if !i.silent.Load() {
+		return i.Instance.State(ctx)
+	}
+	<-ctx.Done()
+	return "", droveway.Errorf(droveway.Unavailable, "no greeting: %w", context.Cause(ctx))
+}
+
+// A guest whose hypervisor answers nobody keeps the agent from nothing else: the host
+// lives, its other guests are reported and commanded, and of that one it is said that
+// nobody knows. Once it answers it is like any other, and if it never does it can be
+// stopped.
+func TestAdoptWhatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	n, ctx := r.host("a"), t.Context()
+	n.t.Cleanup(func() { n.driver.Kill("db") })
+	db := instance(7)
+	db.Machine = "db"
+	_, err := r.Create(ctx, "a", db, nil)
+	must(t, err)
+	_, err = r.Start(ctx, "a", db)
+	must(t, err)
+	n.runs(5)
+	n.stop()
+	var silent atomic.Bool
+	silent.Store(true)
+	n.cfg.Driver = mute{n.driver, &silent}
+	n.start()
+	if o, err := r.Show(ctx, "a", "db"); err != nil || o.Role != RoleHome || o.Instance != "" || !strings.Contains(o.Message, "does not answer") {
+		t.Errorf("%+v, %v", o, err)
+	}
+	must(t, n.guest().Pause(ctx))
+	r.reported(RoleHome, hypervisor.Paused)
+	_, err = r.Stop(ctx, "a", Stop{Ref: ref(5)})
+	must(t, err)
+	reports := store.NewTable[Observed](r.stores.Observed, "a.machine")
+	eventually(t, "the server hears that nobody knows of the other", func() bool {
+		o, _, err := reports.Get(ctx, "db")
+		return err == nil && o.Instance == "" && o.Message != ""
+	})
+	silent.Store(false)
+	eventually(t, "it answers", func() bool {
+		o, _, err := reports.Get(ctx, "db")
+		return err == nil && o.Instance == hypervisor.Running
+	})
+	silent.Store(true)
+	o, err := r.Stop(ctx, "a", Stop{Ref: Ref{"db", 7}})
+	if err != nil || o.Instance != hypervisor.Gone {
+		t.Errorf("it cannot be stopped: %+v, %v", o, err)
+	}
 }
 
 func TestDamagedRecords(t *testing.T) {

@@ -102,6 +102,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.adopt(ctx); err != nil {
 		return err
 	}
+	a.tasks.wait.Go(func() { a.live(ctx) })
 	a.tasks.wait.Go(func() { a.publish(ctx) })
 	a.tasks.wait.Go(func() { a.trimConsoles(ctx) })
 	return a.cfg.Conn.Serve(ctx, a.cfg.Name, a.handlers())

@@ -39,7 +39,7 @@ func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance,
 	default:
 		return nil
 	}
-	s, err := inst.State(ctx)
+	s, err := stateOf(ctx, inst)
 	if err != nil {
 		return time.After(nudgeEvery)
 	}

@@ -175,7 +175,23 @@ func (m *machine) kill(ctx context.Context) error {
 	return nil
 }
 
-// observe is what the host sees of the machine now.
+// stateMax is how long an instance has to say how it is. One that says nothing must not
+// keep the server from hearing of the others.
+const stateMax = 3 * time.Second
+
+// stateOf asks an instance that may not answer.
+func stateOf(ctx context.Context, inst hypervisor.Instance) (hypervisor.State, error) {
+	ctx, cancel := context.WithTimeout(ctx, stateMax)
+	defer cancel()
+	s, err := inst.State(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = droveway.Errorf(droveway.Unavailable, "its hypervisor does not answer: nobody knows whether it runs: %w", err)
+	}
+	return s, err
+}
+
+// observe is what the host sees of the machine now. An instance that does not answer
+// has no state.
 func (a *Agent) observe(ctx context.Context, m *machine) Observed {
 	rec, inst := m.record(), m.instance()
 	o := a.nothing(m.name)
@@ -187,7 +203,7 @@ func (a *Agent) observe(ctx context.Context, m *machine) Observed {
 		return o
 	}
 	o.PID, o.Console = inst.PID(), inst.Console()
-	s, err := inst.State(ctx)
+	s, err := stateOf(ctx, inst)
 	if err != nil {
 		o.Message = err.Error()
 	}

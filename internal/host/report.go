@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,14 +23,28 @@ const (
 	statusRest = 30 * time.Second // between reports that nothing calls for
 )
 
-// publish reports the host and its machines to the server: at each change, and
-// now and then. The lease says meanwhile that the host lives.
-func (a *Agent) publish(ctx context.Context) {
+// live says by the lease that the host lives, however long it takes to find out how
+// its machines are.
+func (a *Agent) live(ctx context.Context) {
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
+	for {
+		a.beat(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-beat.C:
+		}
+	}
+}
+
+// publish reports the host and its machines to the server: at each change, and
+// now and then.
+func (a *Agent) publish(ctx context.Context) {
+	look := time.NewTicker(beatEvery)
+	defer look.Stop()
 	var reported time.Time
 	told := a.adopted()
-	a.beat(ctx)
 	for {
 		if time.Since(reported) >= statusRest {
 			if a.put(ctx, "host", a.status()) {
@@ -42,8 +57,7 @@ func (a *Agent) publish(ctx context.Context) {
 			return
 		case <-a.report:
 			a.publishMachines(ctx, told)
-		case <-beat.C:
-			a.beat(ctx)
+		case <-look.C:
 		}
 	}
 }
@@ -62,11 +76,11 @@ func (a *Agent) adopted() map[string]bool {
 // told of and that is here no more, that nothing of it is here.
 func (a *Agent) publishMachines(ctx context.Context, told map[string]bool) {
 	gone := maps.Clone(told)
-	for _, m := range a.all() {
-		if o := a.observe(ctx, m); o.Role != RoleNone {
-			told[m.name] = true
-			delete(gone, m.name)
-			a.put(ctx, "machine."+m.name, o)
+	for _, o := range a.observeAll(ctx) {
+		if o.Role != RoleNone {
+			told[o.Machine] = true
+			delete(gone, o.Machine)
+			a.put(ctx, "machine."+o.Machine, o)
 		}
 	}
 	for name := range gone {
@@ -74,6 +88,19 @@ func (a *Agent) publishMachines(ctx context.Context, told map[string]bool) {
 			delete(told, name)
 		}
 	}
+}
+
+// observeAll looks at all machines at the same time: those that do not answer wait for
+// nobody else's.
+func (a *Agent) observeAll(ctx context.Context) []Observed {
+	all := a.all()
+	seen := make([]Observed, len(all))
+	var wait sync.WaitGroup
+	for n, m := range all {
+		wait.Go(func() { seen[n] = a.observe(ctx, m) })
+	}
+	wait.Wait()
+	return seen
 }
 
 // put writes an observed key. A host may write its own and read none, so it

@@ -39,7 +39,8 @@ type Driver interface {
 	// another one there the error is of kind Conflict.
 	Start(ctx context.Context, spec Spec) (Instance, error)
 	// Attach finds the instance of a handle, which outlived the process that
-	// started it. If it runs no more the error is of kind NotFound.
+	// started it. If it runs no more the error is of kind NotFound. It does not wait
+	// for one that runs and does not answer: the instance's State will say so.
 	Attach(ctx context.Context, h Handle) (Instance, error)
 	// Sweep ends every instance and secondary that was started in a directory,
 	// for a caller that was killed before it could keep the handle. It does
@@ -344,7 +345,7 @@ type Restorer interface {
 	// Secondary starts a process that will export disks; it opens none yet, so
 	// it may be started while an instance still has them.
 	Secondary(ctx context.Context, spec SecondarySpec) (Secondary, error)
-	// AttachSecondary finds it again; NotFound if it is gone.
+	// AttachSecondary finds it again, as Attach does an instance; NotFound if it is gone.
 	AttachSecondary(ctx context.Context, h Handle) (Secondary, error)
 }
 

@@ -19,6 +19,7 @@ type verdict struct {
 // sees of it. startError is why the last attempt to start it failed, if it did.
 //
 //	host unknown                     ─▶ unknown
+//	instance does not answer         ─▶ unknown
 //	instance runs                    ─▶ running, paused
 //	no instance, wanted to stand     ─▶ stopped
 //	no instance, wanted to run       ─▶ stopped ──start──▶ defining … running
@@ -42,6 +43,8 @@ func judge(m *droveway.Machine, ready bool, o host.Observed, startError string) 
 
 func running(m *droveway.Machine, o host.Observed, startError string) verdict {
 	switch o.Instance {
+	case "":
+		return verdict{state: droveway.MachineUnknown, message: fmt.Sprintf("host %s: %s", m.Status.Host, o.Message)}
 	case hypervisor.Gone:
 		return standing(m, startError)
 	case hypervisor.Paused:

@@ -33,6 +33,7 @@ func TestJudge(t *testing.T) {
 		{name: "runs though not wanted", was: "stopped", role: host.RoleHome, instance: hypervisor.Running, want: droveway.MachineRunning},
 		{name: "paused", was: "running", wanted: true, role: host.RoleHome, instance: hypervisor.Paused, want: droveway.MachinePaused},
 		{name: "stuck", was: "running", wanted: true, role: host.RoleHome, instance: hypervisor.Stuck, want: droveway.MachinePaused, says: "disks"},
+		{name: "does not answer", was: "running", wanted: true, role: host.RoleHome, want: droveway.MachineUnknown, says: "host a"},
 		{name: "crashed", was: "running", wanted: true, role: host.RoleHome, instance: hypervisor.Crashed, want: droveway.MachinePaused, says: "stop the machine and start it"},
 		{name: "killed by hand", was: "running", wanted: true, role: host.RoleHome, instance: hypervisor.Gone, want: droveway.MachineStopped, says: "host a", start: true},
 		{name: "idle", was: "running", wanted: true, role: host.RoleIdle, instance: hypervisor.Gone, want: droveway.MachineStopped, says: "host a", start: true},

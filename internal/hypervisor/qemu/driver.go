@@ -20,7 +20,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -145,12 +144,10 @@ func (d *Driver) Sweep(ctx context.Context, dir string) error {
 	return err
 }
 
-// attachWithin bounds the wait for the monitor of a running instance: another
-// client may hold it, and QEMU answers nobody while it sets up a migration.
-const attachWithin = 15 * time.Second
-
-// Attach finds a running instance.
-func (d *Driver) Attach(ctx context.Context, raw hypervisor.Handle) (hypervisor.Instance, error) {
+// Attach finds a running instance by its process. Its monitor is spoken to when it is
+// first needed: another client may hold it, QEMU answers nobody while it sets up a
+// migration, and one that never answers must keep nobody from finding the others.
+func (d *Driver) Attach(_ context.Context, raw hypervisor.Handle) (hypervisor.Instance, error) {
 	h, err := parseHandle(raw)
 	if err != nil {
 		return nil, err
@@ -160,14 +157,7 @@ func (d *Driver) Attach(ctx context.Context, raw hypervisor.Handle) (hypervisor.
 		h.remove()
 		return nil, droveway.Errorf(droveway.KindOf(err), "find machine %s: %w", h.Spec.Machine, err)
 	}
-	i := d.instance(h, proc)
-	ctx, cancel := context.WithTimeout(ctx, attachWithin)
-	defer cancel()
-	if _, err := i.connect(ctx); err != nil {
-		_ = i.Close()
-		return nil, droveway.Errorf(droveway.KindOf(err), "find machine %s: %w", h.Spec.Machine, err)
-	}
-	return i, nil
+	return d.instance(h, proc), nil
 }
 
 // ramFor gives the RAM size in KiB. Under TCG, QEMU before 9.0 loses pages in a

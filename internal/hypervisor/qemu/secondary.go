@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -90,8 +91,8 @@ func (d *Driver) secondary(ctx context.Context, spec hypervisor.SecondarySpec) (
 		return nil, droveway.Errorf(droveway.Invalid, "directory %q: give an absolute path", spec.Dir)
 	}
 	if raw, err := os.ReadFile(filepath.Join(spec.Dir, daemonHandle)); err == nil {
-		if s, err := d.attachSecondary(ctx, raw); err == nil {
-			if s.h.made(spec) {
+		if s, err := attachSecondary(raw); err == nil {
+			if s.h.made(spec) && s.answers(ctx) {
 				return s, nil
 			}
 			_ = s.Close()
@@ -210,15 +211,15 @@ func (s *Secondary) abandon() {
 }
 
 // AttachSecondary finds a running storage daemon.
-func (d *Driver) AttachSecondary(ctx context.Context, raw hypervisor.Handle) (hypervisor.Secondary, error) {
-	s, err := d.attachSecondary(ctx, raw)
+func (d *Driver) AttachSecondary(_ context.Context, raw hypervisor.Handle) (hypervisor.Secondary, error) {
+	s, err := attachSecondary(raw)
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (d *Driver) attachSecondary(ctx context.Context, raw hypervisor.Handle) (*Secondary, error) {
+func attachSecondary(raw hypervisor.Handle) (*Secondary, error) {
 	h, err := parseDaemon(raw)
 	if err != nil {
 		return nil, err
@@ -230,13 +231,18 @@ func (d *Driver) attachSecondary(ctx context.Context, raw hypervisor.Handle) (*S
 	}
 	s := &Secondary{h: h}
 	s.monitor = newMonitor("the secondary", h.file(daemonMonitor), proc, h.remove)
-	ctx, cancel := context.WithTimeout(ctx, attachWithin)
-	defer cancel()
-	if _, err := s.connect(ctx); err != nil {
-		_ = s.Close()
-		return nil, droveway.Errorf(droveway.KindOf(err), "find the secondary of machine %s: %w", h.Spec.Machine, err)
-	}
 	return s, nil
+}
+
+// answersWithin bounds the wait for the monitor of a daemon that is to be used again:
+// another client may hold it.
+const answersWithin = 15 * time.Second
+
+func (s *Secondary) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, answersWithin)
+	defer cancel()
+	_, err := s.connect(ctx)
+	return err == nil
 }
 
 // Handle is what AttachSecondary takes.
