@@ -49,6 +49,7 @@ func (a *Agent) nudge(ctx context.Context, m *machine, inst hypervisor.Instance,
 	}
 	h, err := mv.Hydration(ctx)
 	again := err == nil && a.whole(ctx, m, mv, s, h, w)
+	again = a.reviewNoted(ctx, m) || again
 	if s != hypervisor.Stuck && (err != nil || !h.Paused) {
 		w.over(a.cfg.Log, m.name)
 		if again {

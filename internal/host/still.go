@@ -126,6 +126,26 @@ func (a *Agent) settled(ctx context.Context, m *machine) (Observed, error) {
 	return a.observe(ctx, m), err
 }
 
+// reviewNoted reviews disks whose proof an earlier process has noted, without waiting
+// for the next command: until then a guest that went on with its origin, and died,
+// would be taken for one that had left it. It reports whether it has to be tried again;
+// while a command is at work that is the command's business.
+func (a *Agent) reviewNoted(ctx context.Context, m *machine) (again bool) {
+	if rec := m.record(); rec.Role != RoleHydrating || !rec.Proved {
+		return false
+	}
+	if !m.mu.TryLock() {
+		return true
+	}
+	defer m.mu.Unlock()
+	if err := a.review(ctx, m); err != nil {
+		a.cfg.Log.Warn("it is not known yet whether the disks have left their origin", "machine", m.name, "error", err)
+		return true
+	}
+	a.changed()
+	return m.rec.Role == RoleHydrating && m.rec.Proved // they are about to
+}
+
 // review looks what became of disks that were to leave their origin. Of an instance that
 // died meanwhile nobody knows whether it wrote here alone; the disks here are right in
 // either case, for they were equal when it stood.

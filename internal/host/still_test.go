@@ -215,3 +215,36 @@ func TestVerdictThatCannotBeNoted(t *testing.T) {
 		}
 	})
 }
+
+// An agent that dies once it has noted that the disks are equal leaves it to the next
+// one to find out whether they have left their origin. That does not wait for an order:
+// if the guest goes on with its origin, and dies, its disks are there. SYSTEMS 6.7
+func TestProofIsReviewedByTheNextAgent(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		left     bool
+		now      Role
+		onceDead Role
+	}{
+		"they have left":     {true, RoleHome, RoleHome},
+		"they have not left": {false, RoleHydrating, RoleHydrating},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, ctx := newPair(t), t.Context()
+			p.takeOver(1)
+			p.mirrors()
+			p.b.stop()
+			m := p.b.machine(web)
+			must(t, p.b.save(m, func(r *record) { r.Proved = true }))
+			if c.left {
+				must(t, p.b.guest().Settle(ctx, func(context.Context) error { return nil }))
+			}
+			p.b.start()
+			eventually(t, "the proof is reviewed", func() bool { return !p.b.machine(web).record().Proved })
+			p.b.is(c.now, hypervisor.Running)
+			p.b.driver.Kill(web)
+			p.b.is(c.onceDead, hypervisor.Gone)
+		})
+	}
+}
