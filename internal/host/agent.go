@@ -105,6 +105,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.tasks.wait.Go(func() { a.live(ctx) })
 	a.tasks.wait.Go(func() { a.publish(ctx) })
 	a.tasks.wait.Go(func() { a.trimConsoles(ctx) })
+	a.tasks.wait.Go(func() { a.forgetDeparted(ctx) })
 	return a.cfg.Conn.Serve(ctx, a.cfg.Name, a.handlers())
 }
 

@@ -14,7 +14,8 @@ import (
 
 // record is what a host knows of a machine. It is on disk before the host acts
 // on it, so that the next process finds whatever a killed one began. Of a
-// machine that has left it keeps the token, as a fence against late commands.
+// machine that has left it keeps the token, as a fence against late commands; for how
+// long, see forgetDeparted.
 type record struct {
 	Instance  Instance          `json:"instance"`
 	Role      Role              `json:"role"`
