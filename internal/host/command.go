@@ -140,6 +140,7 @@ type Observed struct {
 	PID      int              `json:"pid,omitempty"`
 	Console  string           `json:"console,omitempty"` // path on the host
 	Message  string           `json:"message,omitempty"` // what is wrong, if something is
+	Vars     int64            `json:"vars,omitempty"`    // bytes of its UEFI variables here; 0: none
 	At       time.Time        `json:"at"`
 }
 
@@ -203,8 +204,9 @@ type Secondary struct {
 
 // Reserved is the reply to Reserve.
 type Reserved struct {
-	Address string         `json:"address"`       // where the instance waits for memory
-	Way     hypervisor.Way `json:"way,omitempty"` // how it waits for it
+	Address string         `json:"address"`        // where the instance waits for memory
+	Way     hypervisor.Way `json:"way,omitempty"`  // how it waits for it
+	Vars    int64          `json:"vars,omitempty"` // bytes that UEFI variables have here; 0: not known
 }
 
 // Dirty is how much memory a guest changes.

@@ -13,15 +13,13 @@ import (
 	"strings"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/hypervisor"
 )
 
 // The variables of a machine's UEFI firmware are a file of the host. They outlive
 // instances as disks do, and go where the machine goes: with its memory, of which they
 // are a part to the hypervisor, or, if the guest is to boot on another host, with the
 // orders: in the answer to Leave and in TakeOver.
-
-// maxVars bounds them, in bytes. OVMF has half a MiB.
-const maxVars = 1 << 20
 
 func (a *Agent) varsPath(machine string) string {
 	return filepath.Join(a.cfg.Dir, "firmware", machine+".vars")
@@ -45,6 +43,19 @@ func (a *Agent) removeVars(machine string) error {
 		return fmt.Errorf("remove the firmware variables of machine %s: %w", machine, err)
 	}
 	return nil
+}
+
+// varsBytes is how large the variables of an instance are here; 0: it has none, or none
+// yet.
+func (a *Agent) varsBytes(i *Instance) int64 {
+	if i.Firmware != droveway.UEFI {
+		return 0
+	}
+	fi, err := os.Stat(a.varsPath(i.Machine))
+	if err != nil {
+		return 0
+	}
+	return fi.Size()
 }
 
 // giveVars reads the variables of a machine whose guest has ended.
@@ -75,14 +86,23 @@ func unpackVars(v Vars) ([]byte, error) {
 	if err != nil {
 		return nil, droveway.Errorf(droveway.Invalid, "firmware variables: %w", err)
 	}
-	b, err := io.ReadAll(io.LimitReader(r, maxVars+1))
+	b, err := io.ReadAll(io.LimitReader(r, hypervisor.MaxVars+1))
 	if err != nil {
 		return nil, droveway.Errorf(droveway.Invalid, "firmware variables: %w", err)
 	}
-	if len(b) > maxVars {
-		return nil, droveway.Errorf(droveway.Invalid, "firmware variables of more than %d bytes", maxVars)
+	if len(b) > hypervisor.MaxVars {
+		return nil, droveway.Errorf(droveway.Invalid, "firmware variables of more than %d bytes", hypervisor.MaxVars)
 	}
 	return b, nil
+}
+
+// VarsFit refuses, as Conflict, variables of a size that the firmware of another host
+// does not have: to it they would be damaged. 0: there are none yet.
+func VarsFit(have, there int64) error {
+	if have == 0 || there == 0 || have == there {
+		return nil
+	}
+	return droveway.Errorf(droveway.Conflict, "the UEFI variables have %d bytes, those of the host's firmware %d: it is another firmware; choose a host with the same", have, there)
 }
 
 // takeVars gives an instance that stands the variables that its guest had on the other
@@ -101,6 +121,9 @@ func (a *Agent) takeVars(ctx context.Context, m *machine, v Vars) error {
 	have, err := os.ReadFile(path)
 	if err != nil || bytes.Equal(have, want) {
 		return err
+	}
+	if err := VarsFit(int64(len(want)), int64(len(have))); err != nil {
+		return droveway.Errorf(droveway.Conflict, "machine %s on host %s: %w", m.name, a.cfg.Name, err)
 	}
 	if err := m.kill(ctx); err != nil {
 		return err

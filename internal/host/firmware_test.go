@@ -81,7 +81,7 @@ func TestVariablesRefused(t *testing.T) {
 	b, ctx := r.host("b"), t.Context()
 	_, err := r.Reserve(ctx, "b", Reserve{Instance: uefi(6), Peer: "a", Boots: true})
 	must(t, err)
-	many, err := packVars(make([]byte, maxVars+1))
+	many, err := packVars(make([]byte, hypervisor.MaxVars+1))
 	must(t, err)
 	for name, v := range map[string]Vars{"no base64": "%", "no gzip": "AAAA", "too many": many} {
 		_, err := r.TakeOver(ctx, "b", TakeOver{Ref: ref(6), Address: "127.0.0.1:1", Peer: "a", Vars: v})
@@ -92,6 +92,30 @@ func TestVariablesRefused(t *testing.T) {
 	b.is(RoleArriving, hypervisor.Received)
 }
 
+// TestVariablesOfAnotherFirmware refuses those of another size while the instance that is
+// to have them still stands, and says of both hosts how many there are.
+func TestVariablesOfAnotherFirmware(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	b, ctx := r.host("b"), t.Context()
+	_, err := r.Reserve(ctx, "b", Reserve{Instance: uefi(6), Peer: "a", Boots: true})
+	must(t, err)
+	must(t, os.WriteFile(b.varsPath(web), []byte("of this size"), 0o600))
+	res, err := r.Reserve(ctx, "b", Reserve{Instance: uefi(6), Peer: "a", Boots: true})
+	must(t, err)
+	if o := b.is(RoleArriving, hypervisor.Received); res.Vars != 12 || o.Vars != 12 {
+		t.Errorf("reserved %+v, shown %+v", res, o)
+	}
+	first := b.guest()
+	v, err := packVars([]byte("of another one"))
+	must(t, err)
+	_, err = r.TakeOver(ctx, "b", TakeOver{Ref: ref(6), Address: "127.0.0.1:1", Peer: "a", Vars: v})
+	refused(t, err, droveway.Conflict, "have 14 bytes, those of the host's firmware 12")
+	if b.is(RoleArriving, hypervisor.Received); b.guest() != first || b.variables() != "of this size" {
+		t.Error("the instance is another one, or has other variables")
+	}
+}
+
 // FuzzVars unpacks what another host may send: what was packed, or an error.
 func FuzzVars(f *testing.F) {
 	packed, err := packVars([]byte("an entry"))
@@ -100,14 +124,14 @@ func FuzzVars(f *testing.F) {
 	}
 	f.Add(string(packed))
 	f.Fuzz(func(t *testing.T, v string) {
-		if b, err := unpackVars(Vars(v)); err == nil && len(b) > maxVars {
+		if b, err := unpackVars(Vars(v)); err == nil && len(b) > hypervisor.MaxVars {
 			t.Errorf("%d bytes", len(b))
 		}
 		again, err := packVars([]byte(v))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b, err := unpackVars(again); err != nil || len(v) <= maxVars && string(b) != v {
+		if b, err := unpackVars(again); err != nil || len(v) <= hypervisor.MaxVars && string(b) != v {
 			t.Errorf("packed and unpacked: %v", err)
 		}
 	})
@@ -116,7 +140,7 @@ func FuzzVars(f *testing.F) {
 // TestVarsFit has the largest variables in one message of the bus.
 func TestVarsFit(t *testing.T) {
 	t.Parallel()
-	b := make([]byte, 528<<10) // as large as OVMF's, and nothing that can be compressed
+	b := make([]byte, hypervisor.MaxVars) // and nothing that can be compressed
 	_, err := rand.Read(b)
 	must(t, err)
 	v, err := packVars(b)

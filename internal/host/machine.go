@@ -198,6 +198,7 @@ func (a *Agent) observe(ctx context.Context, m *machine) Observed {
 	if o.Token = rec.Instance.Token; rec.Role != "" {
 		o.Role = rec.Role
 	}
+	o.Vars = a.varsBytes(&rec.Instance)
 	if inst == nil {
 		o.Role = rec.left(o.Role)
 		return o

@@ -18,7 +18,7 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 		return Reserved{}, err
 	}
 	if s, err := m.state(ctx); err != nil || m.ready(s, v.Token) {
-		return Reserved{Address: m.rec.Listen, Way: m.rec.Way}, err
+		return Reserved{Address: m.rec.Listen, Way: m.rec.Way, Vars: a.varsBytes(&i)}, err
 	}
 	if err := a.clear(ctx, m); err != nil { // of an earlier order; disks here are of no worth yet
 		return Reserved{}, err
@@ -29,8 +29,11 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 	if err := a.save(m, func(r *record) { *r = record{Instance: i, Role: RoleArriving, Peer: v.Peer} }); err != nil {
 		return Reserved{}, err
 	}
-	if err := a.makeRoom(ctx, m, v.Boots); err != nil || v.Boots {
+	if err := a.makeRoom(ctx, m, v.Boots); err != nil {
 		return Reserved{}, err
+	}
+	if v.Boots {
+		return Reserved{Vars: a.varsBytes(&i)}, nil
 	}
 	way, err := a.prepareMemory(ctx, m, v.Way)
 	if err != nil {
@@ -38,7 +41,7 @@ func (a *Agent) reserve(ctx context.Context, m *machine, v Reserve, _ *task) (Re
 	}
 	m.rec.Way = way // saved with the address
 	listen, err := a.listen(ctx, m)
-	return Reserved{Address: listen, Way: way}, err
+	return Reserved{Address: listen, Way: way, Vars: a.varsBytes(&i)}, err
 }
 
 // ready reports whether an earlier order of the same token has made an instance

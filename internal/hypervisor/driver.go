@@ -81,6 +81,12 @@ type Spec struct {
 // no disk before.
 func (s *Spec) Waits() bool { return s.Incoming || s.Standing }
 
+// MaxVars bounds the variables of a UEFI firmware, in bytes: a driver takes no firmware
+// with more, and a host none from another one. The largest of OVMF have 528 KiB; and
+// what travels in a message of the bus has to fit into one, even if nothing of it can be
+// compressed.
+const MaxVars = 640 << 10
+
 // Limits bounds what an instance may use, where the host can enforce it.
 type Limits struct {
 	CPUPercent int `json:"cpu_percent,omitempty"` // of one CPU; 0: no limit

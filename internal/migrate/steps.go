@@ -116,6 +116,9 @@ func (m *Moves) reserveOn(ctx context.Context, r *run, boots bool) error {
 		return err
 	}
 	s.Memory, s.Way, s.Postcopy = res.Address, res.Way, res.Way.Follows()
+	if err := host.VarsFit(o.Vars, res.Vars); err != nil { // while the guest still runs
+		return job.Permanent(droveway.Errorf(droveway.Conflict, "machine %s cannot go from host %s to host %s: %w", s.Source.Machine, s.From, s.To, err))
+	}
 	return nil
 }
 

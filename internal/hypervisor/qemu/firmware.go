@@ -140,10 +140,24 @@ func (d *Driver) findUEFI(ctx context.Context, p *platform) {
 	}
 }
 
+// fits refuses firmware that is larger than what it is made for.
+func (f *flash) fits() error {
+	code, vars := size(f.code), size(f.template)
+	switch {
+	case code == 0 || vars == 0:
+		return droveway.Errorf(droveway.Unsupported, "UEFI firmware %s and %s: not there", f.code, f.template)
+	case code+vars > maxFlash:
+		return droveway.Errorf(droveway.Unsupported, "UEFI firmware %s and %s: larger than %d MiB", f.code, f.template, maxFlash>>20)
+	case vars > hypervisor.MaxVars:
+		return droveway.Errorf(droveway.Unsupported, "UEFI variables %s: %d bytes, more than the %d that can go along when a machine changes its host", f.template, vars, hypervisor.MaxVars)
+	}
+	return nil
+}
+
 // tryFlash lets QEMU make a machine with the firmware, which does not run.
 func (d *Driver) tryFlash(ctx context.Context, p *platform, f *flash) error {
-	if total := size(f.code) + size(f.template); total == 0 || total > maxFlash {
-		return droveway.Errorf(droveway.Unsupported, "UEFI firmware %s and %s: not there, or larger than %d MiB", f.code, f.template, maxFlash>>20)
+	if err := f.fits(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, flashWithin)
 	defer cancel()

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,6 +102,38 @@ func TestFirmwareArguments(t *testing.T) {
 		a := strings.Join(arguments(p, hypervisor.Spec{Dir: "/d", Firmware: f}, 1024), " ")
 		if got := strings.Contains(a, "pflash0=") && strings.Contains(a, `"filename":"/d/uefi-vars.fd"`); got != want {
 			t.Errorf("%q: %s", f, a)
+		}
+	}
+}
+
+// TestFirmwareFits takes no firmware whose variables could not go along with a machine,
+// or that the machine has no room for.
+func TestFirmwareFits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		code, vars int64
+		says       string
+	}{
+		"OVMF of 2 MiB":  {1920 << 10, 128 << 10, ""},
+		"OVMF of 4 MiB":  {3568 << 10, 528 << 10, ""},
+		"the most":       {maxFlash - hypervisor.MaxVars, hypervisor.MaxVars, ""},
+		"many variables": {1 << 20, hypervisor.MaxVars + 1, "more than the"},
+		"larger":         {maxFlash, 1, "larger than 8 MiB"},
+		"no code":        {0, 1, "not there"},
+		"no variables":   {1, 0, "not there"},
+	} {
+		f := &flash{code: filepath.Join(t.TempDir(), "code"), template: filepath.Join(t.TempDir(), "vars")}
+		for path, n := range map[string]int64{f.code: c.code, f.template: c.vars} {
+			if n == 0 {
+				continue
+			}
+			if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := f.fits()
+		if c.says == "" && err != nil || c.says != "" && (!droveway.Is(err, droveway.Unsupported) || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
