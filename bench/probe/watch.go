@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/discover/probe"
@@ -22,6 +23,8 @@ func (s *sink) Send(_ context.Context, report []byte) error {
 
 // watch is the process that is measured.
 func watch(ctx context.Context, source string) error {
+	debug.SetGCPercent(50) // both as the role has them
+	debug.SetMemoryLimit(36 << 20)
 	dir, err := os.MkdirTemp("", "dwp-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the spool: %w", err)
