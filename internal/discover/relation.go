@@ -119,6 +119,7 @@ func (j *Joiner) touch(cn *conn, c *Connection) {
 
 // flush turns what changed into findings.
 func (j *Joiner) flush() []Finding {
+	j.out = slices.Grow(j.out, len(j.changed))
 	for _, r := range j.changed {
 		r.queued = false
 		for i := range r.tallies {

@@ -201,6 +201,9 @@ func (h *Host) Report(at time.Time) discover.Report {
 	r := h.report
 	r.Time = at.Add(h.Ahead)
 	h.report = discover.Report{Host: r.Host, Probe: r.Probe, Seq: r.Seq + 1, Source: r.Source}
+	if n := len(r.Connections); n > 0 {
+		h.report.Connections = make([]discover.Connection, 0, n+n/4+4) // about as many as now
+	}
 	return r
 }
 

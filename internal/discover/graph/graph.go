@@ -138,7 +138,8 @@ func (g *Graph) named(e *Edge) {
 
 // anonymous gives the keys that the edge had with processes without names, or
 // with the kernel's alone.
-func (k Key) anonymous() (all []Key) {
+func (k Key) anonymous() []Key {
+	all := make([]Key, 0, 9)
 	for _, client := range []discover.Service{k.Client.Service, k.Client.Service.Bare(), {}} {
 		for _, server := range []discover.Service{k.Server.Service, k.Server.Service.Bare(), {}} {
 			less := k
