@@ -54,7 +54,7 @@ type relation struct {
 	direct   bool
 	every    time.Duration // on average; 0: one connection that stays
 	next     time.Time
-	open     discovertest.Open
+	open     *discovertest.Open // the one that stays
 }
 
 // pair is the truth and what is measured against it.
@@ -191,14 +191,16 @@ func (f *fleet) hold(r *relation, at time.Time) int {
 	case since == 0:
 		return f.connect(r, at, 0)
 	case since%discover.Repeat == 0:
-		f.world.Repeat(r.open)
+		f.world.Repeat(*r.open)
 	}
 	return 0
 }
 
 func (f *fleet) connect(r *relation, at time.Time, hold time.Duration) int {
 	l := f.link(r)
-	r.open = f.world.Connect(l, at, hold)
+	if o := f.world.Connect(l, at, hold); r.every == 0 {
+		r.open = &o
+	}
 	f.reached[pair{l.Client.Name, l.Server.Name, l.Port}] = true
 	return 1
 }

@@ -52,7 +52,7 @@ func frugal(limit int64) {
 }
 
 const (
-	serverMemory = 256 << 20
+	serverMemory = 896 << 20 // 640 MiB for the connections of 10,000 hosts
 	hostMemory   = 128 << 20
 )
 
