@@ -115,7 +115,7 @@ func newServer(cfg ServerConfig) (s *server, err error) {
 		s.authority = s.authority.Lasting(cfg.HostCertLife)
 	}
 	s.measureAuthority()
-	if s.images, err = image.Open(filepath.Join(cfg.Data, "images"), cfg.Log); err != nil {
+	if s.images, err = image.Open(filepath.Join(cfg.Data, libraryDir), cfg.Log); err != nil {
 		return nil, err
 	}
 	if s.origins, err = origin.New(origin.Config{Dir: filepath.Join(cfg.Data, "origins"), Log: cfg.Log}); err != nil {
@@ -127,6 +127,9 @@ func newServer(cfg ServerConfig) (s *server, err error) {
 	})
 	return s, err
 }
+
+// libraryDir is where the images are, below the server's data.
+const libraryDir = "images"
 
 // busTime is how long the bus may take to start.
 const busTime = time.Minute
@@ -231,14 +234,14 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 func (s *server) intake(ctx context.Context, jobs *job.Manager) (*intake.Intake, error) {
 	user := guestUser(s.cfg.GuestUser, s.cfg.Data, s.cfg.Log)
 	checker, err := bootcheck.New(bootcheck.Config{
-		Driver: qemu.New(qemu.Config{User: user, Log: s.cfg.Log}), Dir: filepath.Join(s.cfg.Data, "checks"), Log: s.cfg.Log,
+		Driver: qemu.New(qemu.Config{User: user, Log: s.cfg.Log}), Dir: filepath.Join(s.cfg.Data, "checks"), Images: filepath.Join(s.cfg.Data, libraryDir), Log: s.cfg.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	checker.Sweep(ctx)
 	return intake.New(intake.Config{
-		Fleet: s.fleet, Library: s.images, Jobs: jobs, Events: s.conn, Log: s.cfg.Log, Checker: checker, Work: filepath.Join(s.cfg.Data, "repairs"),
+		Fleet: s.fleet, Library: s.images, Jobs: jobs, Events: s.conn, Log: s.cfg.Log, Checker: checker,
 		Repairer: appliance.New(appliance.Config{Kernel: s.cfg.Kernel, User: user, Log: s.cfg.Log}),
 	})
 }

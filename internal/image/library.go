@@ -32,6 +32,7 @@ const (
 	description = ".json"  // suffix; a name has no dot
 	unfinished  = ".new-"  // prefix of what is being imported
 	arriving    = ".stage" // directory of what is on its way in, and survives a kill
+	changing    = ".work"  // directory of what is being made of images
 )
 
 // Stage opens the directory of what is on its way in. It is on the same file
@@ -39,6 +40,10 @@ const (
 func (l *Library) Stage() (*stage.Dir, error) {
 	return stage.OpenDir(filepath.Join(l.dir, arriving), l.log)
 }
+
+// Work is a directory, which need not be there, to make something of an image in: on the
+// same file system, so that it becomes the image without a copy. Who uses it clears it.
+func (l *Library) Work(name string) string { return filepath.Join(l.dir, changing, name) }
 
 // Free is how many bytes the library can still take.
 func (l *Library) Free() (int64, error) { return volume.FreeBytes(l.dir) }

@@ -29,9 +29,29 @@ const (
 	fullMemory   = 512              // MiB, to run the guest's programs
 )
 
+// Able reports as Unsupported what is missing on this host for any repair.
+func (a *Appliance) Able(ctx context.Context) error {
+	_, _, err := a.means(ctx)
+	return err
+}
+
+// means are the kernel and the accelerator.
+func (a *Appliance) means(ctx context.Context) (*kernel, string, error) {
+	k, err := findKernel(a.cfg.Kernel)
+	if err != nil {
+		return nil, "", err
+	}
+	driver := qemu.New(qemu.Config{QEMU: a.cfg.QEMU, Accel: a.cfg.Accel, User: a.cfg.User, Log: a.cfg.Log})
+	found, err := driver.Probe(ctx)
+	if err != nil {
+		return nil, "", droveway.Missing("image.repair", "a repair needs QEMU on this host: install the package qemu-system-x86: %v", err)
+	}
+	return k, found["accelerator"], nil
+}
+
 // machine makes what an order needs to run.
 func (a *Appliance) machine(ctx context.Context, order wire.Order) (m *machine, err error) {
-	k, err := findKernel(a.cfg.Kernel)
+	k, accel, err := a.means(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -45,12 +65,7 @@ func (a *Appliance) machine(ctx context.Context, order wire.Order) (m *machine, 
 	if err != nil {
 		return nil, err
 	}
-	driver := qemu.New(qemu.Config{QEMU: a.cfg.QEMU, Accel: a.cfg.Accel, User: a.cfg.User, Log: a.cfg.Log})
-	found, err := driver.Probe(ctx)
-	if err != nil {
-		return nil, droveway.Missing("image.repair", "a repair needs QEMU on this host: install the package qemu-system-x86: %v", err)
-	}
-	m = &machine{qemu: cmp.Or(a.cfg.QEMU, "qemu-system-x86_64"), accel: found["accelerator"], memory: memory, limit: cmp.Or(a.cfg.Limit, defaultLimit)}
+	m = &machine{qemu: cmp.Or(a.cfg.QEMU, "qemu-system-x86_64"), accel: accel, memory: memory, limit: cmp.Or(a.cfg.Limit, defaultLimit)}
 	if m.user, err = qemu.Credential(a.cfg.User); err != nil {
 		return nil, err
 	}

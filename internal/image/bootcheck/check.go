@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 type Config struct {
 	Driver hypervisor.Driver
 	Dir    string // for checks under way; on the file system of the images, made if it is missing
+	Images string // directory of the images, for Ready; empty: not asked for
 	Log    *slog.Logger
 }
 
@@ -71,8 +73,41 @@ var (
 // Ready reports as Unsupported what is missing here to check an image of that
 // firmware.
 func (c *Checker) Ready(ctx context.Context, f droveway.Firmware) error {
-	_, err := c.probe(ctx, f)
-	return err
+	if _, err := c.probe(ctx, f); err != nil || c.cfg.Images == "" {
+		return err
+	}
+	return c.together()
+}
+
+// together finds out whether an image can have a second name in the directory of the
+// checks. A copy of each would take its time and its room.
+func (c *Checker) together() error {
+	if err := c.makeDir(); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(c.cfg.Images, probing)
+	if err != nil {
+		return fileError("make a file in", c.cfg.Images, err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	second := filepath.Join(c.cfg.Dir, filepath.Base(f.Name()))
+	err = os.Link(f.Name(), second)
+	if errors.Is(err, syscall.EXDEV) {
+		return droveway.Missing("image.check", "the images in %s and the boot checks in %s are on two file systems: make the latter a symbolic link to a directory on that of the images, which guests can reach", c.cfg.Images, c.cfg.Dir)
+	}
+	if err != nil {
+		return fileError("give a second name in", c.cfg.Dir, err)
+	}
+	return fileError("remove", second, os.Remove(second))
+}
+
+// probing is how the names of files begin that are there for a moment; the library of
+// images removes such of its own.
+const probing = ".new-check-"
+
+func (c *Checker) makeDir() error {
+	return fileError("make", c.cfg.Dir, os.MkdirAll(c.cfg.Dir, 0o711)) // guests may run as another user
 }
 
 func (c *Checker) probe(ctx context.Context, f droveway.Firmware) (hypervisor.Capabilities, error) {
@@ -159,6 +194,9 @@ func (c *Checker) Sweep(ctx context.Context) {
 		c.cfg.Log.Warn("what is left of boot checks is not known", "error", err)
 	}
 	for _, e := range left {
+		if strings.HasPrefix(e.Name(), probing) {
+			_ = os.Remove(filepath.Join(c.cfg.Dir, e.Name())) // an empty file: the next time
+		}
 		if droveway.ValidName("image", e.Name()) != nil {
 			continue // none of ours
 		}
@@ -180,8 +218,8 @@ func (c *Checker) prepare(ctx context.Context, r Request) (hypervisor.Spec, erro
 		NICs:  []hypervisor.NIC{{ID: "net0", MAC: mac, Alone: true}},
 		Seed:  filepath.Join(dir, "seed.iso"),
 	}
-	if err := os.MkdirAll(c.cfg.Dir, 0o711); err != nil { // guests may run as another user
-		return spec, fileError("make", c.cfg.Dir, err)
+	if err := c.makeDir(); err != nil {
+		return spec, err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return spec, fileError("make", dir, err)

@@ -168,7 +168,8 @@ func TestCannotTell(t *testing.T) {
 		t.Errorf("no room: %+v, %v", res, err)
 	}
 	s := &scripted{missing: droveway.Missing("qemu", "qemu-system-x86_64 is not installed")}
-	c, err := New(Config{Driver: s, Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	dir := t.TempDir()
+	c, err := New(Config{Driver: s, Dir: filepath.Join(dir, "checks"), Images: dir, Log: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	if err := c.Ready(t.Context(), droveway.BIOS); !droveway.Is(err, droveway.Unsupported) || !strings.Contains(err.Error(), "qemu-system-x86") {
 		t.Errorf("without QEMU: %v", err)
@@ -183,6 +184,10 @@ func TestCannotTell(t *testing.T) {
 	}
 	if err := c.Ready(t.Context(), droveway.BIOS); err != nil {
 		t.Error(err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if all, _ := os.ReadDir(dir); len(left) > 0 || err != nil || len(all) != 1 { // the directory of checks
+		t.Errorf("left: %v, %v, %v", left, all, err)
 	}
 }
 

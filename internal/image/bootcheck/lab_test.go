@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,5 +94,25 @@ func TestBoot(t *testing.T) {
 				t.Errorf("left: %v, %v", left, err)
 			}
 		})
+	}
+}
+
+// TestTwoFileSystems has images on a disk of their own: that they cannot be booted is
+// said before anything is copied.
+func TestTwoFileSystems(t *testing.T) {
+	dir := t.TempDir()
+	images := filepath.Join(dir, "images")
+	must(t, os.Mkdir(images, 0o700))
+	program(t, "mount", "-t", "tmpfs", "-o", "size=1m", "droveway-test", images)
+	t.Cleanup(func() { program(t, "umount", images) })
+	for at, fine := range map[string]bool{filepath.Join(dir, "checks"): false, filepath.Join(images, "checks"): true} {
+		c, err := New(Config{Driver: &scripted{}, Dir: at, Images: images, Log: slog.New(slog.DiscardHandler)})
+		must(t, err)
+		if err := c.Ready(t.Context(), droveway.BIOS); fine != (err == nil) || !fine && (!droveway.Is(err, droveway.Unsupported) || !strings.Contains(err.Error(), "two file systems")) {
+			t.Errorf("checks in %s: %v", at, err)
+		}
+		if left, err := os.ReadDir(at); len(left) > 0 || err != nil {
+			t.Errorf("left in %s: %v, %v", at, left, err)
+		}
 	}
 }

@@ -33,9 +33,9 @@ func (w *world) equip(t *testing.T) {
 	t.Helper()
 	must(t, errors.Join(os.Chmod(filepath.Dir(w.dir), 0o711), os.Chmod(w.dir, 0o711)))
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	checker, err := bootcheck.New(bootcheck.Config{Driver: qemu.New(qemu.Config{User: "nobody"}), Dir: filepath.Join(w.dir, ".checks"), Log: log})
+	checker, err := bootcheck.New(bootcheck.Config{Driver: qemu.New(qemu.Config{User: "nobody"}), Dir: filepath.Join(w.dir, ".checks"), Images: w.dir, Log: log})
 	must(t, err)
-	w.cfg.Checker, w.cfg.Work = checker, filepath.Join(w.dir, ".work")
+	w.cfg.Checker = checker
 	w.cfg.Repairer = appliance.New(appliance.Config{Kernel: cached(t, "kernel"), User: "nobody", Log: log})
 }
 

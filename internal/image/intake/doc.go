@@ -10,7 +10,7 @@
 // (the point of no return) shows them. A failure before that leaves nothing but the
 // job's result.
 //
-// It touches the library, its own images in the table of images, its directory for
-// repairs, what the Repairer and the Checker touch, and the address
-// that an administrator names; what comes from there is not trusted.
+// It touches the library, its own images in the table of images, what the Repairer and
+// the Checker touch, and the address that an administrator names; what comes from there
+// is not trusted.
 package intake

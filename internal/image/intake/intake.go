@@ -41,12 +41,12 @@ type Config struct {
 	Patience time.Duration // 0: 10 minutes
 	Repairer Repairer      // nil: nothing can be repaired here
 	Checker  Checker       // nil: nothing can be booted here
-	Work     string        // directory for repairs under way, on the library's file system; made if it is missing
 	Log      *slog.Logger
 }
 
 // Repairer repairs images. appliance.Appliance is one.
 type Repairer interface {
+	Able(ctx context.Context) error
 	Repair(ctx context.Context, r appliance.Request) (*appliance.Result, error)
 }
 
@@ -329,14 +329,33 @@ func (r *Request) insists() bool {
 }
 
 // able reports as Unsupported what is asked for and cannot be done here.
-func (i *Intake) able(ctx context.Context, r Request) error {
-	if r.insists() && i.cfg.Repairer == nil || r.Check == droveway.CheckBoot && i.cfg.Checker == nil {
-		return droveway.Missing("qemu", "import image %s: this server neither repairs images nor boots them: use --repair auto, --check auto and --addresses keep", r.Name)
+func (i *Intake) able(ctx context.Context, r Request) (err error) {
+	if r.insists() {
+		err = i.mayRepair(ctx)
 	}
-	if (r.insists() || r.Check == droveway.CheckBoot) && i.cfg.Checker != nil {
-		return i.cfg.Checker.Ready(ctx, droveway.BIOS)
+	if err == nil && r.Check == droveway.CheckBoot {
+		err = i.mayBoot(ctx, droveway.BIOS)
+	}
+	if err != nil {
+		return droveway.Errorf(droveway.KindOf(err), "import image %s: %w", r.Name, err)
 	}
 	return nil
+}
+
+// mayRepair reports as Unsupported what is missing here for repairs.
+func (i *Intake) mayRepair(ctx context.Context) error {
+	if i.cfg.Repairer == nil {
+		return droveway.Missing("image.repair", "this server does not repair images: use --repair auto and --addresses keep")
+	}
+	return i.cfg.Repairer.Able(ctx)
+}
+
+// mayBoot reports as Unsupported what is missing here to boot images of that firmware.
+func (i *Intake) mayBoot(ctx context.Context, f droveway.Firmware) error {
+	if i.cfg.Checker == nil {
+		return droveway.Missing("qemu", "this server does not boot images: use --check auto")
+	}
+	return i.cfg.Checker.Ready(ctx, f)
 }
 
 // remember keeps the link beside the transfer, and not with the job, which

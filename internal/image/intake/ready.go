@@ -96,7 +96,7 @@ func (w work) plan(ctx context.Context, r *run) error {
 		f := r.State.Found[name]
 		f.Repair = preflight.Repairs(w.Repair, f.System)
 		if f.Repair && !asked.insists() {
-			f.Repair = w.can(ctx, r, name, "needs a repair", w.cfg.Repairer != nil, droveway.BIOS)
+			f.Repair = w.can(r, name, "needs a repair", w.mayRepair(ctx))
 		}
 		if err := w.planCheck(ctx, r, name, f); err != nil {
 			return err
@@ -127,9 +127,9 @@ func (w work) planCheck(ctx context.Context, r *run, name string, f *found) erro
 		return nil
 	}
 	if w.Check == droveway.CheckBoot {
-		return w.cfg.Checker.Ready(ctx, f.firmware())
+		return w.mayBoot(ctx, f.firmware())
 	}
-	f.Check = w.can(ctx, r, name, "is not booted after its repair", w.cfg.Checker != nil, f.firmware())
+	f.Check = w.can(r, name, "is not booted after its repair", w.mayBoot(ctx, f.firmware()))
 	return nil
 }
 
@@ -190,24 +190,14 @@ func blockers(s *droveway.ImageSystem) (all []string) {
 	return all
 }
 
-// can reports whether something can be done here that was not asked for by name; if
-// not, a note says so.
-func (w work) can(ctx context.Context, r *run, name, what string, have bool, f droveway.Firmware) bool {
-	err := droveway.Errorf(droveway.Unsupported, "this server has no means for it")
-	if have {
-		err = nil
-		if w.cfg.Checker != nil {
-			err = w.cfg.Checker.Ready(ctx, f)
-		}
-		if err == nil {
-			return true
-		}
+// can reports whether something that was not asked for by name can be done here; if an
+// error says that it cannot, a note does so, too.
+func (w work) can(r *run, name, what string, err error) bool {
+	if err != nil {
+		r.State.note(fmt.Sprintf("image %s %s: %v", name, what, err))
 	}
-	r.State.note(fmt.Sprintf("image %s %s: %v", name, what, err))
-	return false
+	return err == nil
 }
-
-func (w work) workDir(name string) string { return filepath.Join(w.cfg.Work, name) }
 
 // repair repairs the images that need it. After a kill those that are repaired are
 // not repaired again; others begin with what had arrived.
@@ -265,7 +255,7 @@ func (w work) repairOne(ctx context.Context, r *run, name string) error {
 		return err
 	}
 	defer func() { _ = w.clearWork(name) }() // if that fails, the undo, the next try or publish does it
-	dir := w.workDir(name)
+	dir := w.cfg.Library.Work(name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return droveway.Errorf(droveway.Internal, "make a place for the repair of image %s: %w", name, err)
 	}
@@ -316,10 +306,7 @@ func (w work) replace(ctx context.Context, r *run, name, flat string) error {
 }
 
 func (w work) clearWork(name string) error {
-	if w.cfg.Work == "" {
-		return nil
-	}
-	if err := os.RemoveAll(w.workDir(name)); err != nil {
+	if err := os.RemoveAll(w.cfg.Library.Work(name)); err != nil {
 		return droveway.Errorf(droveway.Internal, "remove what is left of the repair of image %s: %w", name, err)
 	}
 	return nil

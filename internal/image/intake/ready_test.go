@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -39,7 +38,8 @@ type workshop struct {
 	booted   []bootcheck.Request
 	marked   bool // what was booted last was repaired
 
-	missing error              // of Ready
+	missing error              // of Able and Ready
+	cannot  error              // of Ready
 	fails   error              // of Repair
 	boot    droveway.BootCheck // of Run
 }
@@ -66,10 +66,16 @@ func (k *workshop) Repair(_ context.Context, r appliance.Request) (*appliance.Re
 	return &appliance.Result{Log: "the log of the repair", Changes: []appliance.Change{{Step: "fstab", Path: "/etc/fstab", Before: "a", After: "b", Backup: "/etc/fstab.droveway-orig"}}}, nil
 }
 
-func (k *workshop) Ready(context.Context, droveway.Firmware) error {
+func (k *workshop) Able(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.missing
+}
+
+func (k *workshop) Ready(context.Context, droveway.Firmware) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return errors.Join(k.missing, k.cannot)
 }
 
 func (k *workshop) Run(_ context.Context, r bootcheck.Request) (droveway.BootCheck, error) {
@@ -85,7 +91,7 @@ func (k *workshop) Discard(context.Context, string) error { return nil }
 
 func (w *world) furnish() *workshop {
 	k := &workshop{boot: droveway.BootCheck{Verdict: droveway.BootOK, Sign: "login", Reason: "it asks for a login", Console: "web login:"}}
-	w.cfg.Repairer, w.cfg.Checker, w.cfg.Work = k, k, filepath.Join(w.dir, ".work")
+	w.cfg.Repairer, w.cfg.Checker = k, k
 	return k
 }
 
@@ -140,12 +146,13 @@ func TestDecisions(t *testing.T) {
 		repair           droveway.Repair
 		check            droveway.Check
 		data             bool // the disk holds no system
-		missing          error
+		missing, cannot  error
 		repaired, booted int
 		fails, note      string
 	}{
 		"auto":             {repaired: 1, booted: 1},
 		"auto, no means":   {missing: none, note: "needs a repair"},
+		"auto, no boots":   {cannot: none, repaired: 1, note: "is not booted"},
 		"auto, data":       {data: true},
 		"none":             {repair: droveway.RepairNone},
 		"none, boot":       {repair: droveway.RepairNone, check: droveway.CheckBoot, booted: 1},
@@ -160,7 +167,7 @@ func TestDecisions(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, js)
 			shop := w.furnish()
-			shop.missing = k.missing
+			shop.missing, shop.cannot = k.missing, k.cannot
 			source := debian(t)
 			if k.data {
 				source = disk()
@@ -338,7 +345,7 @@ func TestForesees(t *testing.T) {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}
-	if _, err := os.Stat(w.cfg.Work); w.cfg.Work != "" && err == nil {
+	if _, err := os.Stat(w.cfg.Library.Work("a")); err == nil {
 		t.Error("a place to work was made")
 	}
 }
