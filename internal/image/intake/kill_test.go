@@ -25,6 +25,7 @@ type lasting struct {
 	journal string
 	dieIn   string // step before which it says so, and beyond which it does not come
 	told    bool
+	shop    *workshop
 }
 
 func newLasting(t *testing.T, dir, dieIn string) *lasting {
@@ -32,7 +33,9 @@ func newLasting(t *testing.T, dir, dieIn string) *lasting {
 	js := startStoreIn(t, filepath.Join(dir, "nats"))
 	kv, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "all", LimitMarkerTTL: time.Hour})
 	must(t, err)
-	return &lasting{world: newWorldOn(t, kv, filepath.Join(dir, "library")), journal: filepath.Join(dir, "journal"), dieIn: dieIn}
+	l := &lasting{world: newWorldOn(t, kv, filepath.Join(dir, "library")), journal: filepath.Join(dir, "journal"), dieIn: dieIn}
+	l.shop = l.furnish()
+	return l
 }
 
 // Save is that of a journal.
@@ -87,6 +90,7 @@ func TestKillAtEachStep(t *testing.T) {
 	s := sourcetest.New(t, ovaOfTwo(t), sourcetest.Manners{})
 	for n, step := range (work{}).steps() {
 		t.Run(step.Name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			killAt(t, dir, s.URL, step.Name, time.Duration(n%3)*30*time.Millisecond)
 			l := newLasting(t, dir, "")
@@ -101,6 +105,26 @@ func TestKillAtEachStep(t *testing.T) {
 				t.Errorf("left: %v", left)
 			}
 		})
+	}
+}
+
+// TestKillInRepairAndCheck kills a process with -9 in the midst of a repair and of a boot
+// check, sooner and later: another repeats it, the image is repaired and was booted, and nothing
+// else is left.
+func TestKillInRepairAndCheck(t *testing.T) {
+	t.Parallel()
+	s := sourcetest.New(t, debian(t), sourcetest.Manners{})
+	for _, step := range []string{"repair", "verify"} {
+		for _, later := range []time.Duration{0, 20 * time.Millisecond, 60 * time.Millisecond, 200 * time.Millisecond} {
+			t.Run(fmt.Sprint(step, "/", later), func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				killAt(t, dir, s.URL, step, later)
+				l := newLasting(t, dir, "")
+				result(t, l.do(t, s.URL).Job)
+				l.wantRepaired(t, l.shop)
+			})
+		}
 	}
 }
 
