@@ -25,9 +25,14 @@ import (
 // vmdk is the test's disk as VMware exports it.
 func vmdk(t *testing.T) []byte {
 	t.Helper()
+	return vmdkOf(t, disk())
+}
+
+func vmdkOf(t *testing.T, disk []byte) []byte {
+	t.Helper()
 	dir := t.TempDir()
 	raw, out := filepath.Join(dir, "raw"), filepath.Join(dir, "out")
-	must(t, os.WriteFile(raw, disk(), 0o600))
+	must(t, os.WriteFile(raw, disk, 0o600))
 	if said, err := exec.Command("qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, out).CombinedOutput(); err != nil {
 		t.Fatalf("qemu-img: %v: %s", err, said)
 	}
@@ -39,7 +44,13 @@ func vmdk(t *testing.T) []byte {
 // ovaOfTwo is an OVA with two disks and a manifest.
 func ovaOfTwo(t *testing.T) []byte {
 	t.Helper()
-	d := vmdk(t)
+	return ovaOf(t, disk())
+}
+
+// ovaOf has a disk twice, in two formats.
+func ovaOf(t *testing.T, disk []byte) []byte {
+	t.Helper()
+	d := vmdkOf(t, disk)
 	ovf := `<Envelope xmlns:ovf="x"><References><File ovf:id="f1" ovf:href="one.vmdk"/><File ovf:id="f2" ovf:href="two.img"/></References>
 <DiskSection><Disk ovf:diskId="d1" ovf:fileRef="f1" ovf:capacity="2" ovf:capacityAllocationUnits="byte * 2^20"/><Disk ovf:diskId="d2" ovf:fileRef="f2" ovf:capacity="7"/></DiskSection></Envelope>`
 	var b bytes.Buffer
@@ -47,7 +58,7 @@ func ovaOfTwo(t *testing.T) []byte {
 	for _, m := range []struct {
 		name string
 		b    []byte
-	}{{"m.ovf", []byte(ovf)}, {"one.vmdk", d}, {"two.img", disk()}, {"m.mf", []byte("SHA256(one.vmdk)= " + sum(d) + "\nSHA256(two.img)= " + sum(disk()) + "\n")}} {
+	}{{"m.ovf", []byte(ovf)}, {"one.vmdk", d}, {"two.img", disk}, {"m.mf", []byte("SHA256(one.vmdk)= " + sum(d) + "\nSHA256(two.img)= " + sum(disk) + "\n")}} {
 		must(t, w.WriteHeader(&tar.Header{Name: m.name, Size: int64(len(m.b)), Mode: 0o644, Typeflag: tar.TypeReg}))
 		_, err := w.Write(m.b)
 		must(t, err)
@@ -59,11 +70,13 @@ func ovaOfTwo(t *testing.T) []byte {
 // TestJob kills the import at every write of its journal, cancels it at each, and
 // fails every step: an image or two, or nothing at all.
 func TestJob(t *testing.T) {
+	t.Parallel()
 	js := startStore(t)
-	for name, file := range map[string][]byte{"raw": disk(), "ova": ovaOfTwo(t)} {
+	small := diskOf(256 << 10) // it is brought in some hundred times
+	for name, file := range map[string][]byte{"raw": small, "ova": ovaOf(t, small)} {
 		t.Run(name, func(t *testing.T) {
 			s := sourcetest.New(t, file, sourcetest.Manners{})
-			jobtest.Run(t, func(t *testing.T) jobtest.World[state] {
+			jobtest.RunParallel(t, func(t *testing.T) jobtest.World[state] {
 				w := newWorld(t, js)
 				k := w.begin(t, Request{Name: "a", Link: s.URL})
 				return jobtest.World[state]{Args: k.args, Steps: k.steps(), Check: func(t *testing.T, succeeded bool) {

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"github.com/droveway/droveway/internal/engine/job/jobtest"
 	"github.com/droveway/droveway/internal/image/appliance"
 	"github.com/droveway/droveway/internal/image/bootcheck"
+	"github.com/droveway/droveway/internal/image/format"
 	"github.com/droveway/droveway/internal/image/imagetest"
 	"github.com/droveway/droveway/internal/image/sourcetest"
 )
@@ -82,9 +84,15 @@ func (k *workshop) Run(_ context.Context, r bootcheck.Request) (droveway.BootChe
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.booted = append(k.booted, r)
-	out, err := exec.Command("qemu-io", "-r", "-f", string(r.Format), "-c", "read -q -P 0x77 0 440", r.Image).CombinedOutput()
-	k.marked = err == nil && len(out) == 0
-	return k.boot, nil
+	i, err := format.Open(r.Image)
+	if err != nil {
+		return k.boot, err
+	}
+	defer i.Close()
+	code := make([]byte, 440)
+	_, err = i.ReadAt(code, 0)
+	k.marked = bytes.Equal(code, bytes.Repeat([]byte{0x77}, len(code)))
+	return k.boot, err
 }
 
 func (k *workshop) Discard(context.Context, string) error { return nil }
@@ -99,9 +107,10 @@ func (w *world) furnish() *workshop {
 // its journal, cancels it at each, and fails every step: the repaired image, booted, or
 // nothing at all.
 func TestRepairedJob(t *testing.T) {
+	t.Parallel()
 	js := startStore(t)
 	s := sourcetest.New(t, debian(t), sourcetest.Manners{})
-	jobtest.Run(t, func(t *testing.T) jobtest.World[state] {
+	jobtest.RunParallel(t, func(t *testing.T) jobtest.World[state] {
 		w := newWorld(t, js)
 		shop := w.furnish()
 		k := w.begin(t, Request{Name: "a", Link: s.URL})

@@ -7,10 +7,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"flag"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +39,8 @@ func TestMain(m *testing.M) {
 		helpFetch()
 		return
 	}
+	_ = flag.Set("test.parallel", "6") // disks and programs are waited for more than worked with
+	debug.SetGCPercent(400)            // hundreds of imports that keep little
 	goleak.VerifyTestMain(m)
 }
 
@@ -181,9 +185,12 @@ func (w *world) wantNothing(t *testing.T) {
 }
 
 // disk is a raw disk of 2 MiB with an MBR signature and noise.
-func disk() []byte {
-	b := make([]byte, 2<<20)
-	for at, sum := 0, sha256.Sum256(nil); at < 1<<20; at, sum = at+len(sum), sha256.Sum256(sum[:]) {
+func disk() []byte { return diskOf(2 << 20) }
+
+// diskOf is one of another size, of which one half is noise.
+func diskOf(size int) []byte {
+	b := make([]byte, size)
+	for at, sum := 0, sha256.Sum256(nil); at < size/2; at, sum = at+len(sum), sha256.Sum256(sum[:]) {
 		copy(b[at:], sum[:])
 	}
 	b[510], b[511] = 0x55, 0xaa

@@ -23,6 +23,7 @@ type Server struct {
 	mu     sync.Mutex
 	do     Manners
 	file   []byte
+	tag    string // of its contents
 	sent   int64
 	served int
 }
@@ -41,7 +42,8 @@ type Manners struct {
 // New starts a server.
 func New(t testing.TB, file []byte, m Manners) *Server {
 	t.Helper()
-	s := &Server{file: file, do: m}
+	s := &Server{}
+	s.Replace(file, m)
 	s.web = httptest.NewServer(s)
 	t.Cleanup(s.web.Close)
 	s.URL = s.web.URL
@@ -58,7 +60,7 @@ func (s *Server) Vanish() {
 func (s *Server) Replace(file []byte, m Manners) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.file, s.do = file, m
+	s.file, s.do, s.tag = file, m, fmt.Sprintf(`"%x"`, sha256.Sum256(file))
 }
 
 // Sent tells how many bytes of files were sent in all, and in how many answers.
@@ -70,7 +72,7 @@ func (s *Server) Sent() (bytes int64, answers int) {
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	file, do := s.file, s.do
+	file, do, tag := s.file, s.do, s.tag
 	s.served++
 	s.mu.Unlock()
 	if do.Silent {
@@ -83,7 +85,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var modified time.Time
 	if !do.NoTag {
-		w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(file)))
+		w.Header().Set("ETag", tag)
 		modified = time.Unix(1e9, 0)
 	}
 	if do.NoRanges {

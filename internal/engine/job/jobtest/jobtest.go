@@ -28,9 +28,27 @@ type World[S any] struct {
 // Run puts a job through everything; newWorld is called for each time anew.
 func Run[S any](t *testing.T, newWorld func(t *testing.T) World[S]) {
 	t.Helper()
+	suite[S]{newWorld, func(*testing.T) {}}.run(t)
+}
+
+// RunParallel is Run for worlds that share nothing that their jobs change: several are
+// there at a time, as most of their time may pass in waiting for disks and programs.
+func RunParallel[S any](t *testing.T, newWorld func(t *testing.T) World[S]) {
+	t.Helper()
+	suite[S]{newWorld, (*testing.T).Parallel}.run(t)
+}
+
+// suite is all that a job is put through.
+type suite[S any] struct {
+	newWorld func(t *testing.T) World[S]
+	begin    func(t *testing.T) // of each time
+}
+
+func (u suite[S]) run(t *testing.T) {
+	t.Helper()
 	writes := 0
 	t.Run("undisturbed", func(t *testing.T) {
-		w := newWorld(t)
+		w := u.newWorld(t)
 		d := newDisk(t, w)
 		run(t, d, w)
 		mustEnd(t, d, w, droveway.JobSucceeded)
@@ -39,17 +57,18 @@ func Run[S any](t *testing.T, newWorld func(t *testing.T) World[S]) {
 	if t.Failed() {
 		return // everything else would fail alike
 	}
-	crashes(t, writes, newWorld)
-	cancels(t, writes, newWorld)
-	failures(t, newWorld)
+	u.crashes(t, writes)
+	u.cancels(t, writes)
+	u.failures(t)
 }
 
 // crashes kills the job at each write on its way forward.
-func crashes[S any](t *testing.T, writes int, newWorld func(t *testing.T) World[S]) {
+func (u suite[S]) crashes(t *testing.T, writes int) {
 	for i := 1; i <= writes; i++ {
 		for _, kept := range []bool{false, true} {
 			t.Run(fmt.Sprintf("crash/write=%d/kept=%t", i, kept), func(t *testing.T) {
-				w := newWorld(t)
+				u.begin(t)
+				w := u.newWorld(t)
 				d := newDisk(t, w)
 				d.crashAt, d.kept = i, kept
 				run(t, d, w)
@@ -61,10 +80,11 @@ func crashes[S any](t *testing.T, writes int, newWorld func(t *testing.T) World[
 
 // cancels asks for an end at each write. Whether it comes in time is the
 // record's word; both ends must be clean.
-func cancels[S any](t *testing.T, writes int, newWorld func(t *testing.T) World[S]) {
+func (u suite[S]) cancels(t *testing.T, writes int) {
 	for i := 1; i <= writes; i++ {
 		t.Run(fmt.Sprintf("cancel/write=%d", i), func(t *testing.T) {
-			w := newWorld(t)
+			u.begin(t)
+			w := u.newWorld(t)
 			twice(w.Steps)
 			d := newDisk(t, w)
 			d.cancelAt = i
@@ -83,18 +103,23 @@ func cancels[S any](t *testing.T, writes int, newWorld func(t *testing.T) World[
 
 // failures fails each step before the point of no return is done, before and
 // after it has acted, without and with a kill at each write on the way back.
-func failures[S any](t *testing.T, newWorld func(t *testing.T) World[S]) {
-	for i, s := range newWorld(t).Steps {
+func (u suite[S]) failures(t *testing.T) {
+	for i, s := range u.newWorld(t).Steps {
 		for _, acted := range []bool{false, true} {
 			if acted && s.Point && s.Undo == nil {
 				continue // it says Permanent only if it has not acted
 			}
-			name := fmt.Sprintf("fail/%s/acted=%t", s.Name, acted)
-			back := 0
-			t.Run(name, func(t *testing.T) { back = failure(t, newWorld(t), i, acted, 0) })
-			for c := 1; c <= back; c++ {
-				t.Run(fmt.Sprintf("%s/crash=%d", name, c), func(t *testing.T) { failure(t, newWorld(t), i, acted, c) })
-			}
+			t.Run(fmt.Sprintf("fail/%s/acted=%t", s.Name, acted), func(t *testing.T) {
+				u.begin(t)
+				back := 0
+				t.Run("crash=none", func(t *testing.T) { back = failure(t, u.newWorld(t), i, acted, 0) })
+				for c := 1; c <= back; c++ {
+					t.Run(fmt.Sprintf("crash=%d", c), func(t *testing.T) {
+						u.begin(t)
+						failure(t, u.newWorld(t), i, acted, c)
+					})
+				}
+			})
 		}
 		if s.Point {
 			return
