@@ -22,7 +22,7 @@ type none struct{}
 type creating struct {
 	UUID    string `json:"uuid,omitempty"`    // of the machine that was made
 	Alive   int64  `json:"alive,omitempty"`   // Unix ms at which its guest had given a sign of life
-	Waits   waits  `json:"waits,omitzero"`    // for what its disks are filled from
+	Waits   Waits  `json:"waits,omitzero"`    // for what its disks are filled from
 	Differs string `json:"differs,omitempty"` // why the source is not what was ordered
 	Result  Filled `json:"result,omitzero"`
 }

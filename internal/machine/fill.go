@@ -437,7 +437,7 @@ func (f *filling) finish(ctx context.Context) error {
 	if s.Differs != "" {
 		kind = "machine.source-differs"
 	}
-	if err := f.tell(ctx, kind, s.Differs); err != nil {
+	if err := s.Waits.Tell(ctx, f.teller(), kind, s.Differs); err != nil {
 		return err
 	}
 	if err := f.forget(); err != nil {

@@ -4,39 +4,81 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/droveway/droveway"
 )
 
-// waits is since when the disks of a machine come no further.
-type waits struct {
-	Since int64 `json:"since"` // Unix ms; 0: they do
+// Waits is since when a machine is held up by what a job does with it. It is part of the
+// job's state.
+type Waits struct {
+	Since int64 `json:"since"` // Unix ms; 0: it is not
 	Told  bool  `json:"told"`  // it was said by an event
 }
 
-// waitsTold is how long that is before it is news.
-const waitsTold = 2 * time.Second
+// WaitsTold is how long that is before it is news.
+const WaitsTold = 2 * time.Second
+
+// Teller says by events how a machine fares with a job.
+type Teller struct {
+	Events       Publisher
+	Machine, Job string
+	Log          *slog.Logger
+}
+
+// Held notes that the machine is held up, and says so if that lasts, which it reports.
+func (w *Waits) Held(ctx context.Context, t Teller, why string) (lasts bool) {
+	if w.Since == 0 {
+		w.Since = time.Now().UnixMilli()
+	}
+	if time.Since(time.UnixMilli(w.Since)) < WaitsTold {
+		return false
+	}
+	if w.Told {
+		return true
+	}
+	if err := w.Tell(ctx, t, "machine.waits", why); err != nil {
+		t.Log.Warn("no event says that the machine waits", "error", err)
+		return true
+	}
+	w.Told = true
+	return true
+}
+
+// GoesOn says that the machine is held up no more, if it was said that it is.
+func (w *Waits) GoesOn(ctx context.Context, t Teller) error {
+	if w.Told {
+		if err := w.Tell(ctx, t, "machine.goes-on", ""); err != nil {
+			return err
+		}
+	}
+	*w = Waits{}
+	return nil
+}
+
+// Tell publishes an event about the job; once, however often it is repeated.
+func (w *Waits) Tell(ctx context.Context, t Teller, kind, reason string) error {
+	b, err := json.Marshal(map[string]string{"job": t.Job, "reason": reason})
+	if err != nil {
+		return err
+	}
+	return t.Events.Publish(ctx, droveway.Event{
+		ID: fmt.Sprintf("%s-%s-%d", t.Job, kind, w.Since), Type: kind, Subject: subject(t.Machine), Source: source, Data: b,
+	})
+}
+
+func (f *filling) teller() Teller {
+	return Teller{Events: f.c.cfg.Conn, Machine: f.machine.Name, Job: f.r.Job, Log: f.r.Log}
+}
 
 // isHeld notes why the disks come no further, and says so if it lasts.
 func (f *filling) isHeld(ctx context.Context, why string) {
-	w := &f.r.State.Waits
-	if f.waits = why; w.Since == 0 {
-		w.Since = time.Now().UnixMilli()
+	f.waits = why
+	if f.r.State.Waits.Held(ctx, f.teller(), why) {
+		f.r.Waits(why)
+		f.show(ctx, why)
 	}
-	if time.Since(time.UnixMilli(w.Since)) < waitsTold {
-		return
-	}
-	f.r.Waits(why)
-	f.show(ctx, why)
-	if w.Told {
-		return
-	}
-	if err := f.tell(ctx, "machine.waits", why); err != nil {
-		f.r.Log.Warn("no event says that the machine waits", "error", err)
-		return
-	}
-	w.Told = true
 }
 
 func (f *filling) goesOn(ctx context.Context) error {
@@ -45,12 +87,8 @@ func (f *filling) goesOn(ctx context.Context) error {
 	f.r.Waits("")
 	if w.Told {
 		f.show(ctx, "")
-		if err := f.tell(ctx, "machine.goes-on", ""); err != nil {
-			return err
-		}
 	}
-	*w = waits{}
-	return nil
+	return w.GoesOn(ctx, f.teller())
 }
 
 // show writes why the disks come no further into the record of the machine. If that
@@ -70,17 +108,6 @@ func (f *filling) show(ctx context.Context, why string) {
 		return
 	}
 	f.shown = why
-}
-
-// tell publishes an event about the filling; once, however often it is repeated.
-func (f *filling) tell(ctx context.Context, kind, reason string) error {
-	b, err := json.Marshal(map[string]string{"job": f.r.Job, "reason": reason})
-	if err != nil {
-		return err
-	}
-	return f.c.cfg.Conn.Publish(ctx, droveway.Event{
-		ID: fmt.Sprintf("%s-%s-%d", f.r.Job, kind, f.r.State.Waits.Since), Type: kind, Subject: subject(f.machine.Name), Source: source, Data: b,
-	})
 }
 
 // meter adds the rate of late and the time that is left to a progress.

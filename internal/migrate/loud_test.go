@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/machine"
 )
 
 // While the source is away the guest waits; the job says so, an event does, and
@@ -24,7 +25,7 @@ func TestSourceThatIsAway(t *testing.T) {
 	before(steps, "hydrate", func() {
 		a.stop()
 		a.driver.Kill(name)
-		time.AfterFunc(2*toldAfter, a.start)
+		time.AfterFunc(2*machine.WaitsTold, a.start)
 	})
 	if rec := w.move(steps); rec.Job.State != droveway.JobSucceeded {
 		t.Fatalf("the move %s: %s", rec.Job.State, rec.Job.Error)

@@ -217,7 +217,7 @@ type state struct {
 	Away     int64         `json:"away"`     // Unix ms at which a restart began to end the guest
 	Hurried  int64         `json:"hurried"`  // Unix ms at which the source was told to let memory follow; 0: never
 	Switched int64         `json:"switched"` // Unix ms at which the guest ran on the target
-	Waits    waits         `json:"waits,omitzero"`
+	Waits    machine.Waits `json:"waits,omitzero"`
 	BackAt   uint64        `json:"back_at"` // token of the instance that came back to the source
 	// BackFails is since when the memory does not get back, Unix ms; 0: no attempt failed.
 	BackFails int64  `json:"back_fails,omitempty"`
