@@ -3,7 +3,6 @@ package appliance
 import (
 	"bytes"
 	"cmp"
-	"debug/elf"
 	"io"
 	"io/fs"
 	"os"
@@ -115,7 +114,8 @@ func (k *kernel) load(wanted []string) ([]module, error) {
 // maxModule is how large a module may be, unpacked.
 const maxModule = 64 << 20
 
-// readModule also gives the names of those that it needs.
+// readModule also gives the names of those that it says it needs; for the rest see
+// forFilesystem.
 func readModule(name, path string) (module, []string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -131,36 +131,8 @@ func readModule(name, path string) (module, []string, error) {
 	if err != nil {
 		return module{}, nil, droveway.Errorf(droveway.Invalid, "%w", err)
 	}
-	needs, err := dependencies(data)
+	needs, err := initramfs.ModuleNeeds(bytes.NewReader(data))
 	return module{name, data}, needs, err
-}
-
-// dependencies reads what a module says of itself: NUL-separated key=value pairs in
-// the section .modinfo. Those of softdep are aliases more often than names, so they
-// are left out; see forFilesystem.
-func dependencies(data []byte) ([]string, error) {
-	f, err := elf.NewFile(bytes.NewReader(data))
-	if err != nil {
-		return nil, droveway.Errorf(droveway.Invalid, "%w", err)
-	}
-	section := f.Section(".modinfo")
-	if section == nil {
-		return nil, droveway.Errorf(droveway.Invalid, "it says nothing of itself")
-	}
-	info, err := section.Data()
-	if err != nil {
-		return nil, droveway.Errorf(droveway.Invalid, "%w", err)
-	}
-	var needs []string
-	for pair := range bytes.SplitSeq(info, []byte{0}) {
-		list, ok := strings.CutPrefix(string(pair), "depends=")
-		for n := range strings.SplitSeq(list, ",") {
-			if ok && n != "" {
-				needs = append(needs, strings.ReplaceAll(n, "-", "_"))
-			}
-		}
-	}
-	return needs, nil
 }
 
 // forDisk are the modules that show the disk.

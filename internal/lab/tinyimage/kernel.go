@@ -1,8 +1,6 @@
 package tinyimage
 
 import (
-	"bytes"
-	"debug/elf"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/initramfs"
 )
 
 // modules are what a guest needs of the kernel: its disks, its network card, and
@@ -41,8 +40,8 @@ func findKernel(dir string) (kernel, error) {
 	k := kernel{image: image, version: strings.TrimPrefix(filepath.Base(image), "vmlinuz-"), modules: map[string]string{}}
 	root := filepath.Join(dir, "lib", "modules", k.version)
 	err = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		if name, ok := strings.CutSuffix(filepath.Base(path), ".ko"); ok {
-			k.modules[moduleName(name)] = path
+		if name, ok := initramfs.ModuleName(path); ok {
+			k.modules[name] = path
 		}
 		return err
 	})
@@ -51,9 +50,6 @@ func findKernel(dir string) (kernel, error) {
 	}
 	return k, nil
 }
-
-// moduleName is the one of a module's two spellings that the kernel uses.
-func moduleName(file string) string { return strings.ReplaceAll(file, "-", "_") }
 
 // load lists the files of modules in the order in which they can be loaded. One
 // that is no file is part of the kernel itself.
@@ -72,7 +68,7 @@ func (k kernel) load(wanted []string) ([]string, error) {
 			return fmt.Errorf("kernel module %s: %w", name, err)
 		}
 		for _, n := range needs {
-			if err := visit(moduleName(n)); err != nil {
+			if err := visit(n); err != nil {
 				return err
 			}
 		}
@@ -87,26 +83,11 @@ func (k kernel) load(wanted []string) ([]string, error) {
 	return order, nil
 }
 
-// dependencies reads what a module says of itself: NUL-separated key=value pairs
-// in the section .modinfo.
 func dependencies(path string) ([]string, error) {
-	f, err := elf.Open(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	section := f.Section(".modinfo")
-	if section == nil {
-		return nil, fmt.Errorf("no section .modinfo")
-	}
-	info, err := section.Data()
-	if err != nil {
-		return nil, err
-	}
-	for pair := range bytes.SplitSeq(info, []byte{0}) {
-		if list, ok := bytes.CutPrefix(pair, []byte("depends=")); ok && len(list) > 0 {
-			return strings.Split(string(list), ","), nil
-		}
-	}
-	return nil, nil
+	return initramfs.ModuleNeeds(f)
 }
