@@ -128,6 +128,8 @@ func TestVerdicts(t *testing.T) {
 		"dracut":          {scripted{console: "Warning: /dev/sda1 does not exist\n\nGenerating \"/run/initramfs/rdsosreport.txt\"\n"}, droveway.BootFailed, "dracut"},
 		"emergency":       {scripted{console: "You are in emergency mode. After logging in, type\nGive root password for maintenance\n(or press Control-D to continue): "}, droveway.BootFailed, "emergency"},
 		"grub rescue":     {scripted{console: "error: no such partition.\r\nEntering rescue mode...\r\ngrub rescue> "}, droveway.BootFailed, "grub-rescue"},
+		"grub, a font":    {scripted{console: "error: file `/boot/grub/fonts/unicode.pf2' not found.\r\nerror: no such device: 1d8f.\r\nLoading Linux\r\nweb login: "}, droveway.BootOK, "login"},
+		"grub, a kernel":  {scripted{console: "error: file `/boot/vmlinuz' not found.\r\nerror: you need to load the kernel first.\r\n\r\nPress any key to continue..."}, droveway.BootFailed, "grub-error"},
 		"alpine":          {scripted{console: "Mounting root: failed.\nMounting root failed.\ninitramfs emergency recovery shell launched\n"}, droveway.BootFailed, "mkinitfs"},
 		"ended":           {scripted{console: "reboot: Power down\n", state: hypervisor.Gone}, droveway.BootFailed, "ended"},
 		"ended well":      {scripted{console: "web login: ", state: hypervisor.Gone}, droveway.BootOK, "login"},
