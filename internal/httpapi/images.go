@@ -58,7 +58,7 @@ func (a *API) importImage(ctx context.Context, in *Upload) (*reply[droveway.Imag
 	if err := a.cfg.Fleet.Images.Create(ctx, in.Name, begun); err != nil {
 		return nil, err
 	}
-	order := image.Order{Name: in.Name, SHA256: in.SHA256, Disk: in.Disk}
+	order := image.Order{Name: in.Name, SHA256: in.SHA256, Disk: in.Disk, Size: in.Size}
 	img, err := a.cfg.Images.Import(ctx, order, &sized{Reader: in.body, name: in.Name, want: in.Size})
 	after := context.WithoutCancel(ctx)
 	if err != nil {

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,10 +10,12 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/convert"
+	"github.com/droveway/droveway/internal/image/format"
 	"github.com/droveway/droveway/internal/image/survey"
 	"github.com/droveway/droveway/internal/volume"
 )
@@ -22,6 +25,7 @@ type Order struct {
 	Name     string           // of the image
 	Disk     string           // which disk of an archive, by number or name; empty: its only one
 	SHA256   string           // that the source must have; empty: any
+	Size     int64            // bytes that the stream is said to have; 0: not known
 	Progress func(done int64) // is told the bytes read; may be nil
 }
 
@@ -82,8 +86,39 @@ func CheckSHA256(want, got string) error {
 	return droveway.Errorf(droveway.Invalid, "the source has SHA-256 %s, not %s as ordered: it is damaged or another one", got, want)
 }
 
+// room refuses what can be told not to fit.
+func (l *Library) room(size int64) error {
+	if size > format.MaxSize {
+		return droveway.Errorf(droveway.Invalid, "the source has %d bytes: no image has more than %d", size, int64(format.MaxSize))
+	}
+	have, err := l.Free()
+	if err == nil && size > have {
+		err = droveway.Errorf(droveway.Unavailable, "no room on the server: %d MiB are to come and %d MiB are free: make room: %w", size>>20, have>>20, syscall.ENOSPC)
+	}
+	return err
+}
+
+// bounded fails as soon as a stream has more bytes than it was said to have, or than any
+// image has: it would else fill the disk before anybody looks at it.
+type bounded struct {
+	io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, droveway.Errorf(droveway.Invalid, "the source is longer than it was said to be, or than any image is: nothing is kept of it")
+	}
+	return n, err
+}
+
 // take brings the stream to the disk and makes the image of it.
 func (l *Library) take(ctx context.Context, o Order, from io.Reader) (droveway.Image, error) {
+	if err := l.room(o.Size); err != nil {
+		return droveway.Image{}, err
+	}
+	from = &bounded{from, cmp.Or(o.Size, format.MaxSize)}
 	f, err := l.temp(o.Name)
 	if err != nil {
 		return droveway.Image{}, err

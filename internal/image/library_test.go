@@ -367,3 +367,31 @@ func TestSumStops(t *testing.T) {
 	_, err = sumOf(ctx, f)
 	wantError(t, err, droveway.Unavailable, "check what was made")
 }
+
+// endless is a stream that nobody reads to its end.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.read += len(p)
+	if e.read > 64<<20 {
+		return 0, errors.New("it is read on and on")
+	}
+	return len(p), nil
+}
+
+// TestImportIsBounded takes no more than was announced, and nothing that has no room.
+// SYSTEMS 5.10.
+func TestImportIsBounded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := openLibrary(t, dir)
+	for size, want := range map[int64]droveway.Kind{4096: droveway.Unavailable, 60 << 40: droveway.Unavailable, 1 << 50: droveway.Invalid} {
+		e := &endless{}
+		if _, err := l.Import(t.Context(), Order{Name: "a", Size: size}, e); !droveway.Is(err, want) || e.read > 8<<20 {
+			t.Errorf("%d bytes were said: %v after %d bytes", size, err, e.read)
+		}
+	}
+	if left, err := os.ReadDir(dir); len(left) > 0 || err != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
