@@ -41,9 +41,8 @@ func writePlan(out io.Writer, p *repair.Plan, full bool) error {
 		for _, f := range s.Files {
 			writeFile(out, &f)
 		}
-		for _, e := range s.Registry {
-			fmt.Fprintf(out, "  registry SYSTEM\\%s: %q = %s\n", e.Key, e.Name, e.Value)
-		}
+		writeEntries(out, "SYSTEM", s.Registry)
+		writeEntries(out, "SOFTWARE", s.Software)
 		how := "run in the guest"
 		if len(s.Programs(full)) == 0 {
 			how = "no need to run in the guest"
@@ -56,6 +55,12 @@ func writePlan(out io.Writer, p *repair.Plan, full bool) error {
 		fmt.Fprintln(out, "nothing has to change")
 	}
 	return nil
+}
+
+func writeEntries(out io.Writer, hive string, entries []repair.Entry) {
+	for _, e := range entries {
+		fmt.Fprintf(out, "  registry %s\\%s: %q = %s\n", hive, e.Key, e.Name, e.Value)
+	}
 }
 
 func writeFile(out io.Writer, f *repair.File) {

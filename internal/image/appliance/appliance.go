@@ -21,6 +21,7 @@ type Config struct {
 	Init   string        // the first process, a static binary whose main calls inside.Main; empty: this program
 	QEMU   string        // program; empty: qemu-system-x86_64
 	Accel  string        // kvm or tcg; empty: the best one that works
+	NTFS   string        // program that mounts NTFS, with its libraries where this host has them; empty: ntfs-3g
 	User   string        // unprivileged user to run QEMU as; empty: that of this process
 	Limit  time.Duration // of one repair; 0: 20 minutes
 	Log    *slog.Logger  // may be nil
@@ -34,13 +35,14 @@ func New(cfg Config) *Appliance { return &Appliance{cfg} }
 
 // Request is one repair.
 type Request struct {
-	Image   string          // path of a raw or qcow2 file, which is only read
-	Overlay string          // path of the qcow2 file to create on top of it
-	Plan    *repair.Plan    // what to do
-	Report  *inspect.Report // what the plan was made from
-	MACs    []string        // of the machine's cards as far as they are known, the first one first
-	Keys    []luks.Key      // for encrypted volumes: in memory alone, here and in the appliance
-	Full    bool            // run the guest's own programs even where writing files is enough
+	Image   string            // path of a raw or qcow2 file, which is only read
+	Overlay string            // path of the qcow2 file to create on top of it
+	Plan    *repair.Plan      // what to do
+	Report  *inspect.Report   // what the plan was made from
+	MACs    []string          // of the machine's cards as far as they are known, the first one first
+	Keys    []luks.Key        // for encrypted volumes: in memory alone, here and in the appliance
+	Drivers *repair.VirtioWin // what a plan for a Windows takes drivers from; must stay open
+	Full    bool              // run the guest's own programs even where writing files is enough
 
 	// Progress, unless it is nil, is told the step that begins, how many are done,
 	// and how many there are. It is called by one goroutine at a time.

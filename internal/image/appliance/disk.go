@@ -78,7 +78,7 @@ func (l *layout) mount(name, at, options string) error {
 	if v == nil {
 		return droveway.Errorf(droveway.Unsupported, "there is no volume %q to mount: nothing can be changed in this image", name)
 	}
-	if forFilesystem[v.Kind] == nil {
+	if forFilesystem[v.Kind] == nil || v.Kind == ntfs && at != "/" {
 		return droveway.Errorf(droveway.Unsupported, "a file system of the kind %q on %s cannot be changed", v.Kind, name)
 	}
 	device, err := l.device(name)

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
+	"slices"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/appliance/wire"
@@ -18,9 +20,9 @@ import (
 // self is this program, whatever has become of its file.
 const self = "/proc/self/exe"
 
-// writeInitrd writes the appliance's first file system: the program, modules, the
-// order.
-func (a *Appliance) writeInitrd(to io.Writer, order wire.Order, modules []module) error {
+// writeInitrd writes the appliance's first file system: the program, modules, what mounts
+// NTFS, the order.
+func (a *Appliance) writeInitrd(to io.Writer, order wire.Order, modules []module, bundle map[string]string) error {
 	program, err := slim(cmp.Or(a.cfg.Init, self))
 	if err != nil {
 		return err
@@ -36,6 +38,9 @@ func (a *Appliance) writeInitrd(to io.Writer, order wire.Order, modules []module
 		order.Modules = append(order.Modules, name)
 		w.File(path.Join(dir, name), 0o644, m.data)
 	}
+	if err := writeBundle(w, bundle); err != nil {
+		return err
+	}
 	b, err := json.Marshal(order)
 	if err != nil {
 		return droveway.Errorf(droveway.Internal, "write the order: %w", err)
@@ -43,6 +48,23 @@ func (a *Appliance) writeInitrd(to io.Writer, order wire.Order, modules []module
 	w.File(path.Base(wire.OrderFile), 0o600, b)
 	w.File(path.Base(wire.Program), 0o755, program)
 	return w.Close()
+}
+
+// writeBundle writes a program and its libraries, if there are any.
+func writeBundle(w *initramfs.Writer, bundle map[string]string) error {
+	if len(bundle) == 0 {
+		return nil
+	}
+	dir := path.Base(wire.NTFS)
+	w.Dir(dir)
+	for _, name := range slices.Sorted(maps.Keys(bundle)) {
+		b, err := readable(bundle[name])
+		if err != nil {
+			return err
+		}
+		w.File(path.Join(dir, name), 0o755, b)
+	}
+	return nil
 }
 
 // Places in the header of a 64-bit ELF file.

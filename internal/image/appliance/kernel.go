@@ -138,6 +138,9 @@ func readModule(name, path string) (module, []string, error) {
 // forDisk are the modules that show the disk.
 var forDisk = []string{"virtio_pci", "virtio_blk"}
 
+// ntfs is the kind of file system that a program mounts.
+const ntfs = "ntfs"
+
 // forFilesystem are the modules of each kind of file system, with those that it asks
 // for by another name, and before it.
 var forFilesystem = map[string][]string{
@@ -146,6 +149,7 @@ var forFilesystem = map[string][]string{
 	"ext4":  {"crc32c_generic", "ext4"},
 	"xfs":   {"crc32c_generic", "xfs"},
 	"btrfs": {"crc32c_generic", "btrfs"},
+	ntfs:    {"fuse"}, // and a program
 	"vfat":  {"nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8", "vfat"},
 }
 

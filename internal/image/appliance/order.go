@@ -18,12 +18,16 @@ import (
 
 // orderFor makes the order of a request. The notes say what is left out.
 func orderFor(ctx context.Context, r Request, image *format.Image) (o wire.Order, notes []string, err error) {
-	if r.Plan.Family == "windows" {
-		return o, nil, droveway.Missing("image.repair.windows", "a Windows cannot be repaired yet: import it with --repair none, and let it start with the drivers it has")
-	}
 	o.Disk, err = diskOf(ctx, r, image)
 	if err != nil {
 		return o, nil, err
+	}
+	if r.Plan.Family == "windows" {
+		o.Steps, err = windowsSteps(r.Plan, r.Drivers)
+		return o, nil, err
+	}
+	if o.Disk.Mounts[0].Kind == ntfs {
+		return o, nil, droveway.Errorf(droveway.Unsupported, "a %s on NTFS cannot be changed", r.Plan.Family)
 	}
 	for _, s := range r.Plan.Steps {
 		step, left, err := choose(s, r.MACs, r.Full)
@@ -50,7 +54,7 @@ func choose(s repair.Step, macs []string, full bool) (step wire.Step, notes []st
 		if !quick && len(f.Append) > 0 && len(s.Run) > 0 {
 			continue // the program makes it anew
 		}
-		if !path.IsAbs(f.Path) || strings.HasPrefix(f.From, virtioWin) {
+		if !path.IsAbs(f.Path) || strings.HasPrefix(f.From, repair.FromVirtioWin) {
 			return step, nil, droveway.Errorf(droveway.Invalid, "step %s: %q is no file of a Linux", s.Name, f.Path)
 		}
 		text, ok := fillCards(f, macs)
@@ -63,8 +67,6 @@ func choose(s repair.Step, macs []string, full bool) (step wire.Step, notes []st
 	}
 	return step, notes, nil
 }
-
-const virtioWin = "virtio-win:"
 
 // card is how a file of a plan names a network card by its address: as systemd.link(5)
 // and as rules of udev do.

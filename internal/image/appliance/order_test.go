@@ -118,14 +118,19 @@ func TestNotFit(t *testing.T) {
 		words string
 	}{
 		"no root": {"", inspect.Volume{Name: "p1", Kind: "ext4"}, "nothing can be changed"},
-		"NTFS":    {"p1", inspect.Volume{Name: "p1", Kind: "ntfs"}, `"ntfs" on p1`},
+		"UFS":     {"p1", inspect.Volume{Name: "p1", Kind: "ufs"}, `"ufs" on p1`},
 	} {
 		if _, err := layoutOf(k.root, nil, k.v); !droveway.Is(err, droveway.Unsupported) || !strings.Contains(err.Error(), k.words) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := orderFor(context.Background(), Request{Plan: &repair.Plan{Family: "windows"}}, nil); !droveway.Is(err, droveway.Unsupported) {
-		t.Errorf("windows: %v", err)
+	lines := []inspect.Mount{{Path: "/srv/share", Volume: "p2"}}
+	if _, err := layoutOf("p1", lines, inspect.Volume{Name: "p1", Kind: "ext4"}, inspect.Volume{Name: "p2", Kind: ntfs}); !droveway.Is(err, droveway.Unsupported) {
+		t.Errorf("NTFS in a Linux: %v", err)
+	}
+	root := &inspect.Report{Volumes: []inspect.Volume{{Name: "p1", Kind: ntfs}}, System: inspect.System{Root: "p1"}}
+	if _, _, err := orderFor(t.Context(), Request{Plan: &repair.Plan{Family: "debian"}, Report: root}, nil); !droveway.Is(err, droveway.Unsupported) {
+		t.Errorf("a Linux on NTFS: %v", err)
 	}
 }
 
@@ -250,7 +255,7 @@ func TestNoKernel(t *testing.T) {
 func TestInitrd(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	if err := New(Config{Init: "/nowhere"}).writeInitrd(&b, wire.Order{}, nil); err == nil {
+	if err := New(Config{Init: "/nowhere"}).writeInitrd(&b, wire.Order{}, nil, nil); err == nil {
 		t.Error("a program that is not there is taken")
 	}
 	_, err := New(Config{}).Repair(context.Background(), Request{Image: "/nowhere", Plan: &repair.Plan{}, Report: &inspect.Report{}})

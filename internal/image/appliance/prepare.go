@@ -27,6 +27,7 @@ const (
 	defaultLimit = 20 * time.Minute // an emulated processor is slow
 	quickMemory  = 320              // MiB, to write files
 	fullMemory   = 512              // MiB, to run the guest's programs
+	hiveMemory   = 1024             // MiB, to change hives of a Windows: several times their size
 )
 
 // Able reports as Unsupported what is missing on this host for any repair.
@@ -61,6 +62,13 @@ func (a *Appliance) machine(ctx context.Context, order wire.Order) (m *machine, 
 			memory = fullMemory
 		}
 	}
+	var bundle map[string]string
+	if order.Disk.Mounts[0].Kind == ntfs {
+		memory = hiveMemory
+		if bundle, err = a.bundle(); err != nil {
+			return nil, err
+		}
+	}
 	modules, err := k.load(k.modulesFor(order.Disk))
 	if err != nil {
 		return nil, err
@@ -71,7 +79,7 @@ func (a *Appliance) machine(ctx context.Context, order wire.Order) (m *machine, 
 	}
 	m.kernel, err = scratch(func(f *os.File) error { return copyInto(f, k.image) })
 	if err == nil {
-		m.initrd, err = inMemory(func(f *os.File) error { return a.writeInitrd(f, order, modules) })
+		m.initrd, err = inMemory(func(f *os.File) error { return a.writeInitrd(f, order, modules, bundle) })
 	}
 	if err != nil {
 		m.close()
@@ -119,9 +127,9 @@ func inMemory(fill func(*os.File) error) (*os.File, error) {
 }
 
 func copyInto(f *os.File, path string) error {
-	b, err := os.ReadFile(path)
+	b, err := readable(path)
 	if err != nil {
-		return droveway.Errorf(droveway.Permission, "read the kernel of the appliance: %w", err)
+		return err
 	}
 	_, err = f.Write(b)
 	return err

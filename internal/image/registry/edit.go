@@ -21,6 +21,12 @@ type Value struct {
 	data []byte
 }
 
+// Raw is a value of any type, by its number.
+func Raw(kind uint32, data []byte) Value { return Value{kind, slices.Clone(data)} }
+
+// Raw gives the number of the type, and the data.
+func (v Value) Raw() (kind uint32, data []byte) { return v.kind, slices.Clone(v.data) }
+
 // Text is a value of type REG_SZ.
 func Text(s string) Value { return Value{typeText, wide(s + "\x00")} }
 

@@ -37,9 +37,14 @@ const (
 
 // Hive is an open hive.
 type Hive struct {
-	r    io.ReaderAt
-	root uint32
+	r     io.ReaderAt
+	root  uint32
+	whole bool
 }
+
+// Whole reports whether the hive was written to its end. The log beside one that was
+// not has the rest, and it is not changed.
+func (h *Hive) Whole() bool { return h.whole }
 
 // Key is a key of a hive.
 type Key struct {
@@ -58,7 +63,9 @@ func Open(r io.ReaderAt) (*Hive, error) {
 	if string(b[:4]) != "regf" {
 		return nil, broken("it is none")
 	}
-	return &Hive{r: r, root: binary.LittleEndian.Uint32(b[36:])}, nil
+	le := binary.LittleEndian
+	whole := le.Uint32(b[seqAt:]) == le.Uint32(b[seqAt+4:]) && le.Uint32(b[sumAt:]) == checksum(b)
+	return &Hive{r: r, root: le.Uint32(b[36:]), whole: whole}, nil
 }
 
 func broken(format string, args ...any) error {

@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -24,7 +25,7 @@ func (p *planner) checkOS() {
 
 func (p *planner) checkVolumes() {
 	if h := p.r.System.Hibernated; h != "" {
-		p.find(Blocker, "the system is hibernated", h, "start it where it came from and shut it down")
+		p.find(Blocker, "the system is hibernated", h, "start it where it came from and "+cmp.Or(p.windowsOnly(howToShutDown), "shut it down"))
 	}
 	for i := range p.r.Volumes {
 		v := &p.r.Volumes[i]
@@ -32,7 +33,7 @@ func (p *planner) checkVolumes() {
 		case v.Encrypted && !v.Unlocked:
 			p.find(Warning, v.Name+" is encrypted", "its contents cannot be seen without the key, and not be repaired", howToUnlock(v))
 		case v.Dirty != "" && v.Kind == "ntfs":
-			p.find(Blocker, v.Name+" is not clean", v.Dirty, "start Windows, turn fast startup off and shut it down")
+			p.find(Blocker, v.Name+" is not clean", v.Dirty, "start Windows where it came from, run chkdsk /f if it asks for it, "+howToShutDown)
 		case v.Dirty != "":
 			p.find(Warning, v.Name+" is not clean", v.Dirty, "the guest repairs it at its first boot; better shut it down and copy again")
 		case v.Missing > 0:
@@ -44,6 +45,14 @@ func (p *planner) checkVolumes() {
 	if len(p.r.Notes) > 0 {
 		p.find(Warning, "the disk is damaged or incomplete", p.r.Notes[0], "copy it again")
 	}
+}
+
+// windowsOnly is empty where another system is.
+func (p *planner) windowsOnly(text string) string {
+	if p.r.System.Init != "windows" {
+		return ""
+	}
+	return text
 }
 
 // howToUnlock says what to give.

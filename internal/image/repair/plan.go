@@ -79,7 +79,8 @@ type Step struct {
 	What     string     `json:"what"`
 	Why      string     `json:"why"`
 	Files    []File     `json:"files,omitempty"`
-	Registry []Entry    `json:"registry,omitempty"`
+	Registry []Entry    `json:"registry,omitempty"` // of the hive SYSTEM
+	Software []Entry    `json:"software,omitempty"` // of the hive SOFTWARE
 	Run      [][]string `json:"run,omitempty"`
 
 	// Enough says that the guest boots once the files are written: what Run adds is
@@ -104,7 +105,7 @@ func Kept(file string) string {
 	return dir + name + Beside
 }
 
-// File is a file that is written. Exactly one of Text, Link, From and Append says
+// File is a file that is written. Exactly one of Text, Link, From, Append and Data says
 // what it is.
 type File struct {
 	Path string `json:"path"`
@@ -112,11 +113,15 @@ type File struct {
 	Old  string `json:"old,omitempty"`  // contents, if Text replaces them
 	Text string `json:"text,omitempty"` // ${mac1} is the address of the machine's first card
 	Link string `json:"link,omitempty"` // a symbolic link to there
-	From string `json:"from,omitempty"` // a copy of this file of the guest, or of virtio-win:
+	From string `json:"from,omitempty"` // a copy of this file of the guest, or behind FromVirtioWin of that disc
 
 	// Append is for an initramfs: it stays as it is, and an archive of these files
 	// of the guest follows it.
 	Append []string `json:"append,omitempty"`
+
+	// Data is what From has led to, where whoever writes the file cannot read that. No
+	// plan has it.
+	Data []byte `json:"data,omitempty"`
 }
 
 // planner is the making of one plan.
@@ -132,6 +137,9 @@ type planner struct {
 // Options are what a plan is to do beside what is needed.
 type Options struct {
 	DHCP bool // give up fixed addresses
+
+	VirtioWin *VirtioWin // drivers for a Windows; nil: there are none
+	Promised  bool       // there will be some, whose names are not known yet
 }
 
 // Make makes the plan for an image that was inspected. The tree is that of its

@@ -18,8 +18,8 @@ type recipes struct {
 	families    map[string]family
 	toolset     map[string]tool
 	windows     struct {
-		Drivers []Driver          `yaml:"drivers"`
-		Folders map[string]string `yaml:"folders"`
+		Drivers []Driver            `yaml:"drivers"`
+		Folders map[string][]string `yaml:"folders"`
 	}
 }
 

@@ -348,7 +348,7 @@ func TestWindowsPlan(t *testing.T) {
 	r.System.Tools = []string{"vmware-tools"}
 	p := plan(t, r, nil)
 	expect(t, p, "blocker: Windows has no virtio driver that starts at boot")
-	if s := p.named("driver"); len(s.Files) != 1 || s.Files[0].From != "virtio-win:viostor/2k22/amd64/viostor.sys" {
+	if s := p.named("driver"); len(s.Files) != 2 || s.Files[0].From != "virtio-win:viostor/2k22/amd64/viostor.sys" {
 		t.Errorf("%+v", s)
 	}
 	if n := len(p.Steps); n != 3 { // tools and two drivers

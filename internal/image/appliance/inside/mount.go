@@ -23,6 +23,7 @@ const guestRoot = "/guest"
 // guest is a system whose root is that of this process.
 type guest struct {
 	outside *os.File // the root before
+	windows bool     // nothing of it runs, and nothing but its disk is mounted in it
 	mounted []string // in the guest, in order
 }
 
@@ -44,7 +45,10 @@ func enter(d wire.Disk) (*guest, error) {
 	if err := errors.Join(unix.Chroot(guestRoot), unix.Chdir("/")); err != nil {
 		return nil, droveway.Errorf(droveway.Internal, "enter the guest's root: %w", err)
 	}
-	g := &guest{outside: outside}
+	g := &guest{outside: outside, windows: d.Mounts[0].Kind == ntfs}
+	if g.windows {
+		return g, nil
+	}
 	return g, g.join(d.Mounts[1:])
 }
 
@@ -79,6 +83,9 @@ func mountFile(m wire.Mount, at string) error {
 	}
 	if err := awaitDevice(m.Device); err != nil {
 		return err
+	}
+	if m.Kind == ntfs {
+		return mountNTFS(m, at)
 	}
 	if err := unix.Mount(m.Device, at, m.Kind, 0, m.Options); err != nil {
 		return droveway.Errorf(droveway.Invalid, "mount %s (%s) at %s: %w: the file system may be damaged; check it where it came from", m.Device, m.Kind, m.Path, err)
@@ -149,7 +156,9 @@ func mapDevice(m wire.Map) (node string, err error) {
 // leave ends what still runs in the guest and unmounts everything, so that its file
 // systems are clean.
 func (g *guest) leave() error {
-	endAll()
+	if !g.windows { // in which what serves its file system must stay
+		endAll()
+	}
 	unix.Sync()
 	for _, at := range slices.Backward(g.mounted) {
 		if err := unmount(at); err != nil {
@@ -159,17 +168,17 @@ func (g *guest) leave() error {
 	if err := errors.Join(unix.Fchdir(int(g.outside.Fd())), unix.Chroot(".")); err != nil {
 		return droveway.Errorf(droveway.Internal, "leave the guest's root: %w", err)
 	}
-	return unmount(guestRoot)
+	err := unmount(guestRoot)
+	if err == nil {
+		reap()
+	}
+	return err
 }
 
 // endAll kills every process but this one, the first, and waits for them.
 func endAll() {
 	_ = unix.Kill(-1, unix.SIGKILL) // fails if there is none
-	for {
-		if _, err := unix.Wait4(-1, nil, 0, nil); err != nil && err != unix.EINTR {
-			return
-		}
-	}
+	reap()
 }
 
 const unmountTries = 50

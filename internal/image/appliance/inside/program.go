@@ -11,11 +11,22 @@ import (
 	"github.com/droveway/droveway/internal/image/appliance/wire"
 )
 
-// carryOut writes the files of a step, then runs its programs.
+// carryOut writes the files of a step, then hives, then runs its programs.
 func (a *appliance) carryOut(s wire.Step) error {
 	w := writer{step: s.Name, changed: func(c wire.Change) { a.tell(wire.Event{Change: &c}) }}
+	find := func(name string) string { return name }
+	if a.order.Disk.Mounts[0].Kind == ntfs {
+		find = spelled
+	}
 	for _, f := range s.Files {
+		f.Path = find(f.Path)
 		if err := w.write(f); err != nil {
+			return err
+		}
+	}
+	for _, h := range s.Hives {
+		h.Path = find(h.Path)
+		if err := w.hive(h); err != nil {
 			return err
 		}
 	}

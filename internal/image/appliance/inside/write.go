@@ -111,6 +111,8 @@ func fill(next, at string, f repair.File) error {
 	switch {
 	case f.From != "":
 		err = copyFile(out, f.From)
+	case f.Data != nil:
+		_, err = out.Write(f.Data)
 	case len(f.Append) > 0:
 		err = extend(out, at, f.Append)
 	default:
@@ -118,6 +120,9 @@ func fill(next, at string, f repair.File) error {
 	}
 	if err == nil {
 		err = alike(out, at)
+	}
+	if err == nil && f.Data != nil { // a Windows, whose hives want to be whole at any time
+		err = out.Sync()
 	}
 	return errors.Join(err, out.Close())
 }
@@ -139,6 +144,9 @@ func alike(f *os.File, as string) error {
 	if err := unix.Stat(as, &st); errors.Is(err, os.ErrNotExist) {
 		return nil
 	} else if err != nil {
+		return err
+	}
+	if done, err := windowsRights(f, as); done || err != nil {
 		return err
 	}
 	if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil && !errors.Is(err, unix.EPERM) { // VFAT has no owners

@@ -21,6 +21,12 @@ const (
 	OrderFile = "/order.json"
 	Modules   = "/modules" // a directory
 	Port      = "/dev/ttyS1"
+
+	// A directory of its own has what mounts NTFS: the program, what loads it unless
+	// it needs no libraries, and those.
+	NTFS        = "/ntfs-3g"
+	NTFSProgram = "program"
+	NTFSLoader  = "loader"
 )
 
 // Order is what the appliance has to do.
@@ -81,6 +87,21 @@ type Step struct {
 	Files []repair.File `json:"files,omitempty"`
 	Keep  []string      `json:"keep,omitempty"` // files that Run makes anew
 	Run   [][]string    `json:"run,omitempty"`
+	Hives []Hive        `json:"hives,omitempty"` // are changed once the files are there
+}
+
+// Hive says what is set in a hive of a Windows.
+type Hive struct {
+	Path string  `json:"path"`
+	Set  []Value `json:"set"`
+}
+
+// Value is a value of a registry. In its key, ${control} is the current control set.
+type Value struct {
+	Key  string `json:"key"`
+	Name string `json:"name"`
+	Type uint32 `json:"type"`
+	Data []byte `json:"data"`
 }
 
 // Event is one line from the appliance. One of its fields is set.

@@ -17,6 +17,7 @@ const (
 	bootBytes  = 512
 	fixupUnit  = 512
 	recordMFT  = 0
+	recordLog  = 2
 	recordVol  = 3
 	recordRoot = 5
 	maxRecords = 1 << 32
@@ -93,9 +94,18 @@ func (v *volume) openMFT(at int64) error {
 	return nil
 }
 
+// What makes a volume dirty.
+const (
+	unclean  = "it is marked as not clean"
+	cutShort = "its log says that Windows was cut off, or left it open for a fast startup"
+)
+
 // readVolume reads label and state; without them the volume is read all the
 // same.
 func (v *volume) readVolume() {
+	if v.inUse() {
+		v.info.Dirty = cutShort
+	}
 	rec, err := v.record(recordVol)
 	if err != nil {
 		return
@@ -107,7 +117,7 @@ func (v *volume) readVolume() {
 	}
 	if s, err := rec.stream(attrInfo, ""); err == nil {
 		if b, err := s.all(12); err == nil && len(b) == 12 && b[10]&volumeDirty != 0 {
-			v.info.Dirty = "it was not unmounted"
+			v.info.Dirty = unclean
 		}
 	}
 }
