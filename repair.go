@@ -80,6 +80,7 @@ type ImageSystem struct {
 	ID       string          `json:"id,omitempty"` // of osinfo
 	Name     string          `json:"name,omitempty"`
 	Version  string          `json:"version,omitempty"`
+	Family   string          `json:"family,omitempty"`   // of systems that are repaired alike: debian, windows, …
 	Firmware []Firmware      `json:"firmware,omitempty"` // it boots with
 	Findings []ImageFinding  `json:"findings,omitempty"`
 	Steps    []PlannedChange `json:"steps,omitempty"`

@@ -226,6 +226,7 @@ type ImportRequest struct {
 	Rebuild   droveway.Rebuild   `json:"rebuild,omitempty" enum:"auto,guest" doc:"Who makes the initramfs and the loader's configuration in a repair: auto writes files where that is enough, guest has the guest's own programs do it (default: auto)"`
 	Keys      []LUKSKey          `json:"luks_keys,omitempty" maxItems:"64" doc:"Keys of encrypted volumes, so that a repair can be made inside. The server keeps them in memory, until the import has ended"`
 	MACs      []string           `json:"macs,omitempty" maxItems:"8" doc:"Addresses of the machine's network cards, so that a repair can keep their names"`
+	VirtioWin string             `json:"virtio_win,omitempty" maxLength:"64" doc:"Image that is a virtio-win ISO: the drivers that a repair puts into a Windows come from it"`
 }
 
 // LUKSKey opens encrypted volumes.

@@ -41,6 +41,8 @@ is repaired, if it can be (--repair auto), and then booted to see whether it com
 image that fails its boot check is not published. --dry-run shows what would be done.
 What is encrypted is imported as it is, unless --luks-key opens it for a repair. The key
 stays in the memory of the server until the import has ended, and is nowhere written.
+A Windows needs drivers: import virtio-win.iso once as an image, and name it with
+--virtio-win.
 Fixed IP addresses stay, unless --addresses dhcp gives them up, which is a repair.
 
 To run a machine from an address at once, while its disk arrives:
@@ -81,9 +83,11 @@ func imageImport(a *app) *cobra.Command {
 	c.Flags().StringVar((*string)(&f.req.Check), "check", "auto", "boot the image before it is published: auto (if it was repaired), boot or none")
 	c.Flags().StringArrayVar(&f.req.MACs, "mac", nil, "`address` of a network card of the machine, so that a repair keeps the card's name (repeatable)")
 	c.Flags().StringArrayVar(&f.keyFiles, "luks-key", nil, "`file` with a key or passphrase for encrypted volumes; UUID=FILE for one of them (repeatable)")
+	c.Flags().StringVar(&f.req.VirtioWin, "virtio-win", "", "`image` that is a virtio-win ISO, for the drivers of a Windows")
 	addHow(c, &f.req.Addresses, &f.req.Rebuild)
 	c.Flags().BoolVar(&f.first, "switch-first", false, "")
 	_ = c.Flags().MarkHidden("switch-first") // only there to say what does it
+	_ = c.RegisterFlagCompletionFunc("virtio-win", a.imageNames())
 	_ = c.RegisterFlagCompletionFunc("repair", oneOf(droveway.RepairAuto, droveway.RepairNone, droveway.RepairForce))
 	_ = c.RegisterFlagCompletionFunc("check", oneOf(droveway.CheckAuto, droveway.CheckBoot, droveway.CheckNone))
 	c.Flags().BoolVar(&f.dry, "dry-run", false, "tell what SOURCE is and what would become of it, and copy nothing")
@@ -99,7 +103,7 @@ func addHow(c *cobra.Command, addresses *droveway.Addresses, rebuild *droveway.R
 }
 
 func (f *importFlags) wishes() preflight.Wishes {
-	return preflight.Wishes{Repair: f.req.Repair, Check: f.req.Check, Addresses: f.req.Addresses, Rebuild: f.req.Rebuild, Keys: f.keys}
+	return preflight.Wishes{Repair: f.req.Repair, Check: f.req.Check, Addresses: f.req.Addresses, Rebuild: f.req.Rebuild, Keys: f.keys, Promised: f.req.VirtioWin != ""}
 }
 
 // readKeys reads the keys that go with the request.
@@ -112,8 +116,17 @@ func (f *importFlags) readKeys() (err error) {
 	return err
 }
 
+// checkDrivers says so to whoever names a file: the image that is named serves all
+// imports, and is sent once.
+func (f *importFlags) checkDrivers() error {
+	if f.req.VirtioWin == "" || droveway.ValidName("image", f.req.VirtioWin) == nil {
+		return nil
+	}
+	return droveway.Errorf(droveway.Invalid, "--virtio-win %s: that is no name of an image: import the disc first, once, with droveway image import virtio-win %s, then give --virtio-win virtio-win", f.req.VirtioWin, f.req.VirtioWin)
+}
+
 func (a *app) importImage(ctx context.Context, name, from string, f *importFlags) error {
-	if err := errors.Join(droveway.ValidName("image", name), f.wishes().Validate(), f.readKeys()); err != nil {
+	if err := errors.Join(droveway.ValidName("image", name), f.wishes().Validate(), f.readKeys(), f.checkDrivers()); err != nil {
 		return err
 	}
 	scheme, _, isURL := strings.Cut(from, "://")

@@ -29,6 +29,7 @@ func imageInspect(a *app) *cobra.Command {
 	var wishes preflight.Wishes
 	var vectors string
 	var keyFiles []string
+	var disc string
 	c := &cobra.Command{
 		Use: "inspect FILE", Short: "Tell what an image holds and what must change for it to run here",
 		Long: "Reads an image (raw, qcow2, VMDK, VHD, VHDX or OVA) without mounting, changing or starting it,\nand needs no server. --explain shows what every test gave and why the system was recognised.",
@@ -38,6 +39,14 @@ func imageInspect(a *app) *cobra.Command {
 			defer debug.SetGCPercent(debug.SetGCPercent(inspectGC))
 			if err := wishes.Validate(); err != nil {
 				return err
+			}
+			if disc != "" {
+				drivers, done, err := preflight.Drivers(disc)
+				if err != nil {
+					return droveway.Errorf(droveway.KindOf(err), "--virtio-win %s: %w", disc, err)
+				}
+				defer done()
+				wishes.VirtioWin = drivers
 			}
 			c, err := catalog(vectors)
 			if err != nil {
@@ -68,6 +77,7 @@ func imageInspect(a *app) *cobra.Command {
 	c.Flags().BoolVar(&explain, "explain", false, "show the tests and how near each system is")
 	c.Flags().BoolVar(&alone, "preflight", false, "show what a repair would change, file by file, and what will not work")
 	c.Flags().StringVar(&vectors, "vectors", "", "folder of further identification files (*.yaml)")
+	c.Flags().StringVar(&disc, "virtio-win", "", "`file` that is a virtio-win ISO: what a repair would take from it for a Windows")
 	addHow(c, &wishes.Addresses, &wishes.Rebuild)
 	c.Flags().StringArrayVar(&keyFiles, "luks-key", nil, "file with a key or passphrase for encrypted volumes; UUID=FILE for one of them (repeatable)")
 	return c

@@ -32,7 +32,7 @@ func (i *Import) request() (intake.Request, error) {
 	}
 	return intake.Request{
 		Name: i.Name, Link: b.Link, Shown: b.Shown, Upload: b.Upload, Disk: b.Disk, SHA256: b.SHA256,
-		Repair: b.Repair, Check: b.Check, Addresses: b.Addresses, Rebuild: b.Rebuild, MACs: b.MACs, Keys: keys,
+		Repair: b.Repair, Check: b.Check, Addresses: b.Addresses, Rebuild: b.Rebuild, MACs: b.MACs, VirtioWin: b.VirtioWin, Keys: keys,
 	}, nil
 }
 

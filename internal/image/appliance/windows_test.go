@@ -8,6 +8,7 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/appliance/wire"
+	"github.com/droveway/droveway/internal/image/disk"
 	"github.com/droveway/droveway/internal/image/inspect"
 	"github.com/droveway/droveway/internal/image/registry"
 	"github.com/droveway/droveway/internal/image/repair"
@@ -17,6 +18,7 @@ import (
 func ofWindows(p repair.Plan) Request {
 	p.Family = "windows"
 	return Request{Plan: &p, Report: &inspect.Report{
+		Disk:    disk.Table{Parts: []disk.Part{{Number: 2}}},
 		Volumes: []inspect.Volume{{Name: "p2", Kind: ntfs, UUID: "AA"}}, System: inspect.System{Root: "p2", Init: "windows"},
 	}}
 }

@@ -97,6 +97,7 @@ type Request struct {
 	Rebuild   droveway.Rebuild   // empty: auto
 	MACs      []string           // of the machine's cards, so that they keep their names
 	Keys      []luks.Key         // for encrypted volumes; they stay in memory
+	VirtioWin string             // image that is a disc of virtio drivers for Windows; empty: none
 }
 
 func (r *Request) check() error {
@@ -116,7 +117,7 @@ func (r *Request) check() error {
 }
 
 func (r *Request) wishes() preflight.Wishes {
-	return preflight.Wishes{Repair: r.Repair, Check: r.Check, Addresses: r.Addresses, Rebuild: r.Rebuild, Keys: r.Keys}
+	return preflight.Wishes{Repair: r.Repair, Check: r.Check, Addresses: r.Addresses, Rebuild: r.Rebuild, Keys: r.Keys, Promised: r.VirtioWin != ""}
 }
 
 func (r *Request) checkRepair() error {
@@ -153,8 +154,13 @@ func identifier(of ...string) string {
 // no parts it can tell little. Errors are those for which the import would be
 // refused.
 func (i *Intake) Plan(ctx context.Context, r Request) (droveway.ImportPlan, error) {
+	wishes, done, err := i.withDrivers(ctx, r.wishes(), r.VirtioWin)
+	if err != nil {
+		return droveway.ImportPlan{}, err
+	}
+	defer done()
 	return i.foresee(ctx, r, func(s *survey.Source, p *droveway.ImportPlan) error {
-		return preflight.Foresee(ctx, s, p, r.Disk, r.wishes())
+		return preflight.Foresee(ctx, s, p, r.Disk, wishes)
 	})
 }
 
@@ -282,6 +288,11 @@ func (i *Intake) Start(ctx context.Context, r Request, requestID string) (drovew
 	if _, err := i.foresee(ctx, r, nobodyLooks); err != nil {
 		return droveway.Job{}, err
 	}
+	_, done, err := i.withDrivers(ctx, r.wishes(), r.VirtioWin) // what would fail later fails before anything is copied
+	if err != nil {
+		return droveway.Job{}, err
+	}
+	done()
 	a, err := i.prepare(r, requestID)
 	if err != nil {
 		return droveway.Job{}, err
@@ -319,13 +330,13 @@ func (i *Intake) drop(a args) {
 }
 
 func (r *Request) args() args {
-	return args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256, Repair: r.Repair, Check: r.Check, Addresses: r.Addresses, Rebuild: r.Rebuild, MACs: r.MACs, Locked: len(r.Keys) > 0}
+	return args{Name: r.Name, Stage: staged(r.Name, r.Upload), Disk: r.Disk, SHA256: r.SHA256, Repair: r.Repair, Check: r.Check, Addresses: r.Addresses, Rebuild: r.Rebuild, MACs: r.MACs, VirtioWin: r.VirtioWin, Locked: len(r.Keys) > 0}
 }
 
 // insists reports whether a repair was asked for by name: what cannot be done is then
 // refused, and not left out.
 func (r *Request) insists() bool {
-	return r.Repair == droveway.RepairForce || r.Addresses == droveway.AddressesDHCP
+	return r.Repair == droveway.RepairForce || r.Addresses == droveway.AddressesDHCP || r.VirtioWin != ""
 }
 
 // able reports as Unsupported what is asked for and cannot be done here.

@@ -25,11 +25,12 @@ type args struct {
 	Rebuild   droveway.Rebuild   `json:"rebuild,omitempty"`
 	MACs      []string           `json:"macs,omitempty"`
 	Locked    bool               `json:"locked,omitempty"` // keys were given, which are in memory alone
+	VirtioWin string             `json:"virtio_win,omitempty"`
 }
 
 // request is what the arguments ask for.
 func (a *args) request() Request {
-	return Request{Name: a.Name, Repair: a.Repair, Check: a.Check, Addresses: a.Addresses, Rebuild: a.Rebuild, MACs: a.MACs}
+	return Request{Name: a.Name, Repair: a.Repair, Check: a.Check, Addresses: a.Addresses, Rebuild: a.Rebuild, MACs: a.MACs, VirtioWin: a.VirtioWin}
 }
 
 func (a *args) wishes() preflight.Wishes {

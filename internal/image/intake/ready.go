@@ -50,11 +50,12 @@ func (w work) enter(ctx context.Context, r *run, name string, s droveway.ImageSt
 // inspect finds out what the images hold. An image that cannot be inspected can be
 // imported nevertheless, as it is.
 func (w work) inspect(ctx context.Context, r *run) error {
-	all := map[string]*found{}
-	wishes, err := w.unlocking(r)
+	wishes, done, err := w.prepared(ctx, r)
 	if err != nil {
 		return err
 	}
+	defer done()
+	all := map[string]*found{}
 	for _, name := range r.State.Images {
 		if err := w.enter(ctx, r, name, droveway.ImageInspecting); err != nil {
 			return err
@@ -144,6 +145,9 @@ func (f *found) firmware() droveway.Firmware {
 // refuse refuses a repair that was asked for by name and must not be made. Disks of
 // data beside that of the system are not meant.
 func (w work) refuse(r *run) error {
+	if err := w.refuseWindows(r); err != nil {
+		return err
+	}
 	if w.Repair != droveway.RepairForce {
 		return nil
 	}
@@ -260,21 +264,29 @@ func (w work) repairOne(ctx context.Context, r *run, name string) error {
 		return droveway.Errorf(droveway.Internal, "make a place for the repair of image %s: %w", name, err)
 	}
 	image, overlay, flat := w.cfg.Library.Path(name), filepath.Join(dir, "overlay"), filepath.Join(dir, "flat")
-	wishes, err := w.unlocking(r)
+	wishes, shut, err := w.prepared(ctx, r)
 	if err != nil {
 		return err
 	}
+	defer shut()
 	res, err := preflight.File(ctx, image, wishes)
 	if err != nil {
 		return err
 	}
-	done, err := w.cfg.Repairer.Repair(ctx, appliance.Request{Image: image, Overlay: overlay, Plan: res.Plan, Report: res.Report, MACs: w.MACs, Keys: wishes.Keys, Full: wishes.Full()})
+	done, err := w.cfg.Repairer.Repair(ctx, appliance.Request{
+		Image: image, Overlay: overlay, Plan: res.Plan, Report: res.Report, MACs: w.MACs, Keys: wishes.Keys, Drivers: wishes.VirtioWin, Full: wishes.Full(),
+	})
 	if err != nil {
 		return hopeless(droveway.Errorf(droveway.KindOf(err), "image %s: %w", name, err))
 	}
 	r.State.Log = done.Log
 	if err := volume.Flatten(ctx, overlay, flat, res.Report.Image.Size); err != nil {
 		return err
+	}
+	if res.Plan.Family == windows {
+		if err := took(ctx, flat, wishes); err != nil {
+			return hopeless(droveway.Errorf(droveway.KindOf(err), "image %s: %w", name, err))
+		}
 	}
 	f := r.State.Found[name]
 	f.Changes = []droveway.Change{}

@@ -29,6 +29,9 @@ type Wishes struct {
 	Rebuild   droveway.Rebuild
 	Keys      []luks.Key // for encrypted volumes
 	OneOfMany bool       // the disk is one of several, so that a key may be for another one
+
+	VirtioWin *repair.VirtioWin // drivers for a Windows; nil: there are none
+	Promised  bool              // there will be some, which cannot be looked at yet
 }
 
 // Validate checks the words, and that they do not contradict each other.
@@ -41,6 +44,9 @@ func (w Wishes) Validate() error {
 	if w.Repair != droveway.RepairNone {
 		return nil
 	}
+	if w.Promised || w.VirtioWin != nil {
+		return droveway.Errorf(droveway.Invalid, "the drivers of --virtio-win are put in place by a repair: leave out --repair none")
+	}
 	if w.Addresses == droveway.AddressesDHCP || w.Full() {
 		return droveway.Errorf(droveway.Invalid, "--addresses %s and --rebuild %s are done by a repair: leave out --repair none", droveway.AddressesDHCP, droveway.RebuildGuest)
 	}
@@ -52,7 +58,20 @@ func (w Wishes) Full() bool { return w.Rebuild == droveway.RebuildGuest }
 
 // Options are those of the plan.
 func (w Wishes) Options() repair.Options {
-	return repair.Options{DHCP: w.Addresses == droveway.AddressesDHCP}
+	return repair.Options{DHCP: w.Addresses == droveway.AddressesDHCP, VirtioWin: w.VirtioWin, Promised: w.Promised}
+}
+
+// Drivers opens the disc of drivers for Windows in a file, until done is called.
+func Drivers(path string) (v *repair.VirtioWin, done func(), err error) {
+	i, err := format.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if v, err = repair.OpenVirtioWin(i, i.Size); err != nil {
+		i.Close()
+		return nil, nil, err
+	}
+	return v, func() { i.Close() }, nil
 }
 
 // Result is what was found out.
@@ -90,7 +109,7 @@ func File(ctx context.Context, path string, w Wishes) (*Result, error) {
 func (r *Result) System() *droveway.ImageSystem {
 	o := &r.Report.OS
 	s := &droveway.ImageSystem{
-		Status: droveway.ImageState(o.Status), ID: o.ID, Name: o.Name, Version: o.Version,
+		Status: droveway.ImageState(o.Status), ID: o.ID, Name: o.Name, Version: o.Version, Family: r.Plan.Family,
 		Blocked: r.Plan.Blocked(), Needed: r.Plan.Needed(),
 	}
 	for _, f := range r.Report.System.Firmware {
