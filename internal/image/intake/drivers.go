@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/droveway/droveway"
@@ -73,8 +72,18 @@ func took(ctx context.Context, path string, w preflight.Wishes) error {
 	if err != nil {
 		return err
 	}
-	if s := res.System(); s.Family != windows || s.Needed || s.Blocked {
-		return droveway.Errorf(droveway.Internal, "after its repair it still needs one: %s", fmt.Sprint(s.Steps, blockers(s)))
+	s := res.System()
+	if s.Family != windows {
+		return droveway.Errorf(droveway.Internal, "after its repair it is not recognised any more")
+	}
+	lacking := blockers(s)
+	if s.Needed {
+		for _, c := range s.Steps {
+			lacking = append(lacking, c.What)
+		}
+	}
+	if len(lacking) > 0 {
+		return droveway.Errorf(droveway.Internal, "after its repair it still needs one: %s", strings.Join(lacking, "; "))
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ type workshop struct {
 	missing error              // of Able and Ready
 	cannot  error              // of Ready
 	fails   error              // of Repair
+	idle    bool               // Repair changes nothing
 	boot    droveway.BootCheck // of Run
 }
 
@@ -61,6 +62,9 @@ func (k *workshop) Repair(_ context.Context, r appliance.Request) (*appliance.Re
 		if out, err := exec.Command("qemu-img", a...).CombinedOutput(); err != nil {
 			return nil, errors.New(string(out))
 		}
+	}
+	if k.idle {
+		return &appliance.Result{}, nil
 	}
 	if out, err := exec.Command("qemu-io", "-f", "qcow2", "-c", "write -q -P 0x77 0 440", r.Overlay).CombinedOutput(); err != nil {
 		return nil, errors.New(string(out))

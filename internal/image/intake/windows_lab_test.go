@@ -101,6 +101,13 @@ func TestImportWindows(t *testing.T) {
 	must(t, w.cfg.Fleet.Images.Delete(t.Context(), "a"))
 	j, _ = w.imports(t, likeWindows10(t, true), Request{Check: droveway.CheckNone, VirtioWin: "virtio-win"})
 	expectRefusal(t, "hibernated", j, "hiberfil.sys", "powercfg /h off", "shutdown /s /t 0")
+	shop := w.furnish()
+	shop.idle = true
+	j, _ = w.imports(t, disk, Request{Check: droveway.CheckNone, VirtioWin: "virtio-win"})
+	expectRefusal(t, "a repair that brought nothing", j, "after its repair it still needs one", "put the driver viostor in place")
+	if shop.repaired != 1 {
+		t.Errorf("it was tried %d times", shop.repaired)
+	}
 }
 
 // importDisc imports a disc as the image virtio-win.
