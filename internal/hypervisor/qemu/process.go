@@ -63,12 +63,13 @@ func spawn(p program) (*process, error) {
 	if p.bound {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
-	started, done := make(chan error), make(chan struct{})
-	go hold(cmd, p.bound, started, done)
+	started, opened, done := make(chan error), make(chan struct{}), make(chan struct{})
+	go hold(cmd, p.bound, started, opened, done)
 	if err := <-started; err != nil {
 		return nil, notStarted(p, err)
 	}
 	proc, err := open(cmd.Process.Pid)
+	close(opened)
 	if err != nil {
 		_ = cmd.Process.Kill()
 		<-done
@@ -78,9 +79,10 @@ func spawn(p program) (*process, error) {
 	return proc, nil
 }
 
-// hold starts a command and reaps it. The kernel sends the signal of a bound one when
-// the thread ends that started it, so that thread is held until then.
-func hold(cmd *exec.Cmd, bound bool, started chan<- error, done chan<- struct{}) {
+// hold starts a command and, once it was opened, reaps it: until then even one that has
+// ended is there by its number. The kernel sends the signal of a bound one when the
+// thread ends that started it, so that thread is held until then.
+func hold(cmd *exec.Cmd, bound bool, started chan<- error, opened <-chan struct{}, done chan<- struct{}) {
 	if bound {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
@@ -88,6 +90,7 @@ func hold(cmd *exec.Cmd, bound bool, started chan<- error, done chan<- struct{})
 	err := cmd.Start()
 	started <- err
 	if err == nil {
+		<-opened
 		_ = cmd.Wait() // how it ended stands in its log
 		close(done)
 	}
