@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -71,6 +72,9 @@ func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	answers, stop := m.watchTarget(ctx, s)
 	defer stop()
 	p, err := m.held(ctx, r, s.From, s.source())
+	if errors.Is(err, errEndless) {
+		return m.sendMemory(ctx, r, instant) // at once: held for the handover, the guest would stand
+	}
 	if err == nil && p.Error != "" {
 		return job.Permanent(droveway.Errorf(droveway.Unavailable, "the memory of machine %s did not reach host %s: %s", s.Source.Machine, s.To, p.Error))
 	}

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/job"
@@ -69,6 +70,9 @@ func (m *Moves) isQuiet(ctx context.Context, r *run) bool {
 	return err == nil && d.Rate <= quiet
 }
 
+// errEndless is why memory goes another way.
+var errEndless = errors.New("it goes by one, and what is left follows")
+
 // endless ends an attempt whose passes over memory do not end. The next one takes a way
 // in which memory can follow.
 func (m *Moves) endless(ctx context.Context, r *run, p hypervisor.MemoryProgress) error {
@@ -76,7 +80,7 @@ func (m *Moves) endless(ctx context.Context, r *run, p hypervisor.MemoryProgress
 	if err := r.Save(ctx); err != nil {
 		return err
 	}
-	return droveway.Errorf(droveway.Unavailable, "passes over memory on several connections do not end: %s; it goes by one, and what is left follows", rates(p))
+	return droveway.Errorf(droveway.Unavailable, "passes over memory on several connections do not end: %s; %w", rates(p), errEndless)
 }
 
 // otherWay prepares both sides anew. All of it may be repeated.
