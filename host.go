@@ -31,10 +31,10 @@ type HostSpec struct {
 	Cordoned bool `json:"cordoned,omitempty"`
 }
 
-// HostStatus is what a host reports of itself; the server adds State.
+// HostStatus is what a host reports of itself; the server adds State and Since.
 type HostStatus struct {
 	State        HostState         `json:"state"`
-	Seen         time.Time         `json:"seen"`
+	Since        time.Time         `json:"since,omitzero"`
 	Address      string            `json:"address"`       // for the traffic between hosts: an IP address
 	Capabilities map[string]string `json:"capabilities"`  // probed: "accelerator": "tcg", "qemu": "7.2.22", …
 	CPUs         int               `json:"cpus"`          // logical

@@ -22,7 +22,7 @@ var hostColumns = []column[droveway.Host]{
 	{title: "free disk", value: func(h droveway.Host) string { return mibText(h.Status.DiskFreeMiB) }},
 	{title: "version", value: func(h droveway.Host) string { return h.Status.Version }},
 	{title: "created", value: func(h droveway.Host) string { return stamp(h.Created) }, wide: true},
-	{title: "seen", value: func(h droveway.Host) string { return stamp(h.Status.Seen) }, wide: true},
+	{title: "since", value: func(h droveway.Host) string { return stamp(h.Status.Since) }, wide: true},
 	{title: "capabilities", value: capabilities, wide: true},
 }
 

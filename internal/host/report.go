@@ -131,7 +131,7 @@ func (a *Agent) beat(ctx context.Context) {
 
 func (a *Agent) status() droveway.HostStatus {
 	s := droveway.HostStatus{
-		Seen: time.Now(), Address: a.cfg.Address.String(), CPUs: runtime.NumCPU(), MemoryMiB: memoryMiB(), Version: a.cfg.Version,
+		Address: a.cfg.Address.String(), CPUs: runtime.NumCPU(), MemoryMiB: memoryMiB(), Version: a.cfg.Version,
 		Capabilities: maps.Clone(map[string]string(a.caps)),
 	}
 	if free, err := a.pool.Free(); err == nil {

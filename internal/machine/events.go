@@ -69,18 +69,22 @@ func machineEvent(what string, m *droveway.Machine, at time.Time) droveway.Event
 // whoever let it in.
 func (c *Controller) announceHosts(ctx context.Context) error {
 	known := map[string]droveway.HostState{}
-	synced := false
 	return c.cfg.Fleet.Hosts.Watch(ctx, func(ch store.Change[droveway.Host]) error {
-		was, is := known[ch.Name], ch.Value.Status
-		known[ch.Name] = is.State
-		if ch.Synced {
-			synced = true
+		was, ok := known[ch.Name]
+		is := ch.Value.Status
+		switch {
+		case ch.Synced:
+			return nil
+		case ch.Deleted:
+			delete(known, ch.Name)
+			return nil
 		}
-		if ch.Synced || ch.Deleted || was == is.State || is.State == droveway.HostJoined || !synced {
+		known[ch.Name] = is.State
+		if was == is.State || is.State == droveway.HostJoined || (!ok && time.Since(is.Since) > toldAfter) {
 			return nil
 		}
 		return c.tell(ctx, droveway.Event{
-			ID:   fmt.Sprintf("host.%s.%s.%d", ch.Name, is.State, is.Seen.UnixNano()),
+			ID:   fmt.Sprintf("host.%s.%s.%d", ch.Name, is.State, is.Since.UnixNano()),
 			Type: "host." + string(is.State), Subject: "host/" + ch.Name, Source: source,
 		})
 	})

@@ -51,22 +51,24 @@ func mergeHost(was, report droveway.HostStatus, reported, alive bool, now time.T
 	next := was
 	if reported {
 		next = report
-		next.State, next.Seen = was.State, was.Seen
+		next.State, next.Since = was.State, was.Since
 		if next.Address == "" {
 			next.Address = was.Address
 		}
 	}
 	switch {
 	case alive && reported:
-		next.State, next.Seen = droveway.HostReady, now
+		next.State = droveway.HostReady
 	case !alive && was.State == droveway.HostReady:
-		next.State, next.Seen = droveway.HostUnknown, now
+		next.State = droveway.HostUnknown
+	}
+	if next.State != was.State {
+		next.Since = now
 	}
 	return next
 }
 
-// sameHost reports whether a status says nothing new. The time of the last sign
-// of life is none: it would be a write for each.
+// sameHost reports whether a status says nothing new.
 func sameHost(a, b droveway.HostStatus) bool {
 	d := a.DiskFreeMiB - b.DiskFreeMiB
 	return a.State == b.State && a.Address == b.Address && a.CPUs == b.CPUs && a.MemoryMiB == b.MemoryMiB &&

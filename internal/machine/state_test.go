@@ -63,13 +63,13 @@ func TestMergeHost(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	long := now.Add(-time.Hour)
-	report := droveway.HostStatus{Address: "192.0.2.7", CPUs: 8, Seen: now}
+	report := droveway.HostStatus{Address: "192.0.2.7", CPUs: 8}
 	tests := []struct {
 		name            string
 		was             droveway.HostState
 		reported, alive bool
 		want            droveway.HostState
-		seen            time.Time
+		since           time.Time
 	}{
 		{"joined, nothing yet", droveway.HostJoined, false, false, droveway.HostJoined, long},
 		{"joined, alive, no report", droveway.HostJoined, false, true, droveway.HostJoined, long},
@@ -82,10 +82,10 @@ func TestMergeHost(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			was := droveway.HostStatus{State: tt.was, Seen: long, Address: "192.0.2.1"}
+			was := droveway.HostStatus{State: tt.was, Since: long, Address: "192.0.2.1"}
 			got := mergeHost(was, report, tt.reported, tt.alive, now)
-			if got.State != tt.want || !got.Seen.Equal(tt.seen) {
-				t.Errorf("got %s, seen %s", got.State, got.Seen)
+			if got.State != tt.want || !got.Since.Equal(tt.since) {
+				t.Errorf("got %s since %s", got.State, got.Since)
 			}
 			if tt.reported != (got.CPUs == 8) || got.Address == "" {
 				t.Errorf("report not merged: %+v", got)
@@ -99,7 +99,7 @@ func TestSameHost(t *testing.T) {
 	t.Parallel()
 	h := droveway.HostStatus{State: droveway.HostReady, DiskFreeMiB: 1000, Capabilities: map[string]string{"kvm": "yes"}}
 	later := h
-	later.Seen, later.DiskFreeMiB = time.Now(), 1010
+	later.DiskFreeMiB = 1010
 	if !sameHost(h, later) {
 		t.Error("a heartbeat counts as news")
 	}
