@@ -35,10 +35,10 @@ type Filled struct {
 }
 
 const (
-	// bootRate bounds the copy, in bytes a second, until the guest has given a sign
-	// of life: whatever the way to the source carries is for what the guest reads to
-	// boot. QEMU knows no less that is not without bound.
-	bootRate = 1
+	// BootRate bounds the copy of a disk, in bytes a second, until the guest that boots
+	// from it has given a sign of life: whatever the way to the source carries is for
+	// what the guest reads to boot. QEMU knows no less that is not without bound.
+	BootRate = 1
 	// aliveWithin is how long that sign may take.
 	aliveWithin = 2 * time.Minute
 

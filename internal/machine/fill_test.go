@@ -96,7 +96,7 @@ func TestCreateFromOriginJob(t *testing.T) {
 			if m.Origin() != nil || m.Status.Filling != nil || m.Spec.Disks[0].From != "https://example.org/far" || m.Spec.Disks[0].SizeMiB != 21 || m.Status.State != droveway.MachineRunning {
 				t.Errorf("record: %+v", m)
 			}
-			want := &host.Origin{Name: "far", Port: "7424", Peer: "droveway-server", Rate: bootRate}
+			want := &host.Origin{Name: "far", Port: "7424", Peer: "droveway-server", Rate: BootRate}
 			if d := cmp.Diff(want, seen.instance.Disks[0].Origin); d != "" {
 				t.Error(d)
 			}

@@ -46,7 +46,7 @@ func (c *Controller) instance(ctx context.Context, m droveway.Machine) (host.Ins
 	i, err := Instance(ctx, c.cfg.Fleet, m, m.Status.Token)
 	for n, d := range m.Spec.Disks {
 		if err == nil && d.Origin != "" {
-			i.Disks[n].Origin = &host.Origin{Name: d.Origin, Port: c.cfg.Served.Port, Peer: c.cfg.Served.Peer, Rate: bootRate}
+			i.Disks[n].Origin = &host.Origin{Name: d.Origin, Port: c.cfg.Served.Port, Peer: c.cfg.Served.Peer, Rate: BootRate}
 		}
 	}
 	return i, err

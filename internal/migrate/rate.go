@@ -64,9 +64,10 @@ func wantedRate(r *run) (int64, error) {
 // host, in bytes a second.
 const firstRate = 8 << 20
 
-// atFirst is the rate of the copy when a guest is let run: until it has given a sign of
-// life, if it boots, and until the rest of its memory is there, if that follows. From
-// then on hydrate sees to the rate that is wanted.
+// atFirst is the rate of the copy when a guest goes on on another host, until the rest
+// of its memory is there, if that follows. From then on hydrate sees to the rate that is
+// wanted, as it does for a guest that boots: until that has given a sign of life the
+// copy is held back, so that how long the boot takes does not depend on it.
 func atFirst(rate int64) int64 {
 	if rate == 0 {
 		return firstRate

@@ -8,6 +8,7 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/job"
 	"github.com/droveway/droveway/internal/host"
+	"github.com/droveway/droveway/internal/machine"
 )
 
 // RestartKind is the kind of the job of a quick restart (US11461109): the
@@ -202,11 +203,7 @@ func (m *Moves) reboot(req RestartRequest) func(context.Context, *run) error {
 			}
 			s.Disks, s.vars = e.Address, e.Vars
 		}
-		rate, err := wantedRate(r)
-		if err != nil {
-			return err
-		}
-		return m.takeOver(ctx, r, atFirst(rate))
+		return m.takeOver(ctx, r, machine.BootRate)
 	}
 }
 

@@ -77,6 +77,7 @@ type node struct {
 	name   string
 	dir    string
 	driver *mem.Driver
+	wrap   func(*mem.Driver) hypervisor.Driver // what the agent has instead; nil: the driver
 	stop   func()
 }
 
@@ -118,8 +119,12 @@ func newNode(t *testing.T, conn *bus.Conn, name string) *node {
 
 // start starts the agent of the host, again after stop.
 func (n *node) start() {
+	var driver hypervisor.Driver = n.driver
+	if n.wrap != nil {
+		driver = n.wrap(n.driver)
+	}
 	a, err := host.New(host.Config{
-		Name: n.name, Dir: n.dir, Address: netip.MustParseAddr("127.0.0.1"), Conn: n.conn, Driver: n.driver, Log: slog.New(slog.DiscardHandler),
+		Name: n.name, Dir: n.dir, Address: netip.MustParseAddr("127.0.0.1"), Conn: n.conn, Driver: driver, Log: slog.New(slog.DiscardHandler),
 	})
 	must(n.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(n.t.Context()))
@@ -233,10 +238,22 @@ func (w *world) move(steps []job.Step[state]) *job.Record {
 // moveAsked is move, with somebody who calls it off.
 func (w *world) moveAsked(steps []job.Step[state], asked <-chan struct{}) *job.Record {
 	w.t.Helper()
+	return w.execute(struct{}{}, steps, asked)
+}
+
+// moveWith is move, with the arguments of the job.
+func (w *world) moveWith(args any, steps []job.Step[state]) *job.Record {
+	w.t.Helper()
+	return w.execute(args, steps, nil)
+}
+
+func (w *world) execute(args any, steps []job.Step[state], asked <-chan struct{}) *job.Record {
+	w.t.Helper()
 	rec, err := job.NewRecord(steps)
 	must(w.t, err)
 	rec.Job.Name, rec.Job.Kind, rec.Job.Subject, rec.Job.Created = "move-1", Kind, "machine/"+name, time.Now()
-	rec.Job.Args = json.RawMessage(`{}`)
+	rec.Job.Args, err = json.Marshal(args)
+	must(w.t, err)
 	env := job.Env{Journal: forgetful{}, Asked: asked, Log: slog.New(slog.DiscardHandler), Retry: func(int) time.Duration { return 10 * time.Millisecond }}
 	ctx, cancel := context.WithTimeout(w.t.Context(), longest)
 	defer cancel()

@@ -1,6 +1,10 @@
 package hypervisortest
 
 import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/droveway/droveway"
@@ -70,6 +74,9 @@ func memoryInParallel(t *testing.T, e Env) {
 		t.Fatal(err)
 	}
 	is(t, r.from, hypervisor.Held)
+	if n := connections(t, r.memory); n < 2 {
+		t.Errorf("memory goes over %d connections, not over several", n)
+	}
 	r.handOver()
 	r.export()
 	r.takeOver(0)
@@ -77,4 +84,22 @@ func memoryInParallel(t *testing.T, e Env) {
 	r.ready()
 	r.settle()
 	r.counts()
+}
+
+// connections counts those to an address of this host that the kernel has (proc(5),
+// /proc/net/tcp).
+func connections(t *testing.T, address string) (n int) {
+	t.Helper()
+	const established = "01"
+	b, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := fmt.Sprintf(":%04X", netip.MustParseAddrPort(address).Port())
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 3 && strings.HasSuffix(f[2], port) && f[3] == established {
+			n++
+		}
+	}
+	return n
 }
