@@ -40,6 +40,7 @@ type Job struct {
 	Error    string          `json:"error,omitempty"`
 	Retry    string          `json:"retry,omitempty"` // why the step is being tried again
 	Waits    string          `json:"waits,omitempty"` // why the step comes no further at the moment
+	Stuck    time.Time       `json:"stuck,omitzero"`  // since when the step is refused each time: it goes on once somebody has mended what Retry says
 	Args     json.RawMessage `json:"args,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"` // what the job found out; its shape belongs to the kind
 	Cancel   bool            `json:"cancel,omitempty"` // somebody asked for an end

@@ -53,7 +53,7 @@ func TestNounsSurviveJSON(t *testing.T) {
 	through(t, Network{})
 	through(t, Job{
 		Meta: meta, Kind: "machine-move", Subject: "machine/web-1", State: JobRunning, Step: "memory", Steps: []string{"reserve", "memory"}, Done: []string{"reserve"},
-		Progress: &Progress{Done: 1, Total: 2, Rate: 3, Remaining: 4}, Error: "e", Retry: "r", Waits: "w", Args: json.RawMessage(`{"to":"b"}`), Result: json.RawMessage(`[1]`),
+		Progress: &Progress{Done: 1, Total: 2, Rate: 3, Remaining: 4}, Error: "e", Retry: "r", Waits: "w", Stuck: noon, Args: json.RawMessage(`{"to":"b"}`), Result: json.RawMessage(`[1]`),
 		Cancel: true, Updated: noon, Ended: noon,
 	})
 	through(t, Event{ID: "1", Time: noon, Type: "machine.running", Subject: "machine/web-1", Source: "host/a", Data: json.RawMessage(`{"x":1}`)})

@@ -14,7 +14,7 @@ var jobColumns = []column[droveway.Job]{
 	{title: "name", value: func(j droveway.Job) string { return j.Name }},
 	{title: "kind", value: func(j droveway.Job) string { return j.Kind }},
 	{title: "subject", value: func(j droveway.Job) string { return j.Subject }},
-	{title: "state", value: func(j droveway.Job) string { return string(j.State) }},
+	{title: "state", value: func(j droveway.Job) string { return jobState(j) }},
 	{title: "step", value: func(j droveway.Job) string { return j.Step }},
 	{title: "updated", value: func(j droveway.Job) string { return stamp(j.Updated) }},
 	{title: "progress", value: jobProgress, wide: true},
@@ -26,6 +26,14 @@ var jobColumns = []column[droveway.Job]{
 	{title: "result", value: func(j droveway.Job) string { return string(j.Result) }, wide: true},
 	{title: "created", value: func(j droveway.Job) string { return stamp(j.Created) }, wide: true},
 	{title: "ended", value: func(j droveway.Job) string { return stamp(j.Ended) }, wide: true},
+}
+
+// jobState is where a job is, and whether it waits there for somebody.
+func jobState(j droveway.Job) string {
+	if !j.Stuck.IsZero() {
+		return string(j.State) + ", stuck"
+	}
+	return string(j.State)
 }
 
 func jobProgress(j droveway.Job) string {

@@ -22,7 +22,7 @@ type progress struct {
 const tenths = 10
 
 func (p *progress) job(j droveway.Job) {
-	key := fmt.Sprint(j.State, j.Step, j.Retry, j.Waits)
+	key := fmt.Sprint(jobState(j), j.Step, j.Retry, j.Waits)
 	if j.Progress != nil && j.Progress.Total > 0 {
 		key += fmt.Sprint(j.Progress.Done * tenths / j.Progress.Total)
 	}
@@ -49,7 +49,7 @@ func (p *progress) end() {
 }
 
 func jobLine(j droveway.Job) string {
-	parts := []string{fmt.Sprintf("%s %s: %s", j.Kind, j.Subject, j.State)}
+	parts := []string{fmt.Sprintf("%s %s: %s", j.Kind, j.Subject, jobState(j))}
 	if j.Step != "" && !j.State.Ended() {
 		parts = append(parts, fmt.Sprintf("step %d/%d %s", stepNumber(j), len(j.Steps), j.Step))
 	}

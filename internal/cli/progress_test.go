@@ -3,6 +3,7 @@ package cli
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -60,8 +61,9 @@ func TestJobWaits(t *testing.T) {
 	t.Parallel()
 	j := droveway.Job{Kind: "machine-create", Subject: "machine/web", State: droveway.JobRunning, Step: "fill", Steps: []string{"fill"}, Retry: "no room"}
 	for want, j := range map[string]droveway.Job{
-		"machine-create machine/web: running, step 1/1 fill, again after: no room":  j,
-		"machine-create machine/web: running, step 1/1 fill, waits: source is away": waiting(j, "source is away"),
+		"machine-create machine/web: running, step 1/1 fill, again after: no room":        j,
+		"machine-create machine/web: running, step 1/1 fill, waits: source is away":       waiting(j, "source is away"),
+		"machine-create machine/web: running, stuck, step 1/1 fill, again after: no room": stuck(j),
 	} {
 		if got := jobLine(j); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -71,5 +73,10 @@ func TestJobWaits(t *testing.T) {
 
 func waiting(j droveway.Job, why string) droveway.Job {
 	j.Waits = why
+	return j
+}
+
+func stuck(j droveway.Job) droveway.Job {
+	j.Stuck = time.Now()
 	return j
 }

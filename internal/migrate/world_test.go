@@ -254,7 +254,7 @@ func (w *world) execute(args any, steps []job.Step[state], asked <-chan struct{}
 	rec.Job.Name, rec.Job.Kind, rec.Job.Subject, rec.Job.Created = "move-1", Kind, "machine/"+name, time.Now()
 	rec.Job.Args, err = json.Marshal(args)
 	must(w.t, err)
-	env := job.Env{Journal: forgetful{}, Asked: asked, Log: slog.New(slog.DiscardHandler), Retry: func(int) time.Duration { return 10 * time.Millisecond }}
+	env := job.Env{Journal: forgetful{}, Asked: asked, Log: slog.New(slog.DiscardHandler), Retry: func(job.Failures) time.Duration { return 10 * time.Millisecond }}
 	ctx, cancel := context.WithTimeout(w.t.Context(), longest)
 	defer cancel()
 	must(w.t, job.Execute(ctx, rec, steps, env))

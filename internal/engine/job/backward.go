@@ -22,7 +22,7 @@ func (x *execution[S]) unwind(why error) error {
 // to give up would leave a mess that nobody knows of.
 func (x *execution[S]) retreat() error {
 	s := x.steps[len(x.rec.Job.Done)]
-	for n := 1; s.Undo != nil; n++ {
+	for n := (Failures{}); s.Undo != nil; {
 		failure := x.call(x.ctx, s.Name, s.Undo)
 		if x.ctx.Err() != nil {
 			return context.Cause(x.ctx)
@@ -30,6 +30,7 @@ func (x *execution[S]) retreat() error {
 		if failure == nil {
 			break
 		}
+		n.add(failure)
 		if err := x.retry(x.ctx, s.Name, failure, n); err != nil {
 			return err
 		}

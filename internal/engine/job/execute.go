@@ -15,9 +15,12 @@ import (
 // Before the point of no return is done, a step is tried this often.
 const maxAttempts = 10
 
+// What is away comes back by itself, and is to be noticed soon. What is refused each
+// time stays so until somebody mends it.
 const (
-	retryMin = 100 * time.Millisecond
-	retryMax = 5 * time.Second
+	retryMin   = 100 * time.Millisecond
+	retryMax   = 5 * time.Second
+	refusedMax = 2 * time.Minute
 )
 
 // Journal makes a record durable.
@@ -33,8 +36,8 @@ type Env struct {
 	Journal Journal
 	Asked   <-chan struct{}                       // closed when a cancel is asked for; may be nil; of what was asked before, the record tells
 	Log     *slog.Logger                          // has the key job
-	Retry   func(attempt int) time.Duration       // the wait after an attempt; nil: 100 ms to 5 s
-	Changed func(Record)                          // after state or step has changed; may be nil
+	Retry   func(Failures) time.Duration          // the wait after an attempt; nil: 100 ms to 5 s, to 2 min for what is refused each time
+	Changed func(Record)                          // after state or step has changed, or the job is stuck; may be nil
 	Timed   func(step string, took time.Duration) // after a Do or Undo; may be nil
 }
 
@@ -76,8 +79,29 @@ func Execute[S any](ctx context.Context, rec *Record, steps []Step[S], env Env) 
 	return x.loop()
 }
 
-func retryDelay(attempt int) time.Duration {
-	return min(retryMin<<min(attempt-1, 10), retryMax)
+// Failures counts the attempts at a step that failed in a row.
+type Failures struct {
+	All     int
+	Refused int // the last of them, if they failed in a way that another attempt does not mend
+}
+
+// add counts one more.
+func (f *Failures) add(failure error) {
+	f.All++
+	f.Refused++
+	if !hopeless(failure) {
+		f.Refused = 0
+	}
+}
+
+// stuck reports whether nobody can hope any more that the step goes on by itself.
+func (f Failures) stuck() bool { return f.Refused >= maxAttempts }
+
+func retryDelay(f Failures) time.Duration {
+	if f.stuck() {
+		return min(retryMax<<min(f.Refused-maxAttempts, 10), refusedMax)
+	}
+	return min(retryMin<<min(f.All-1, 10), retryMax)
 }
 
 // execution is one Execute under way.

@@ -69,7 +69,7 @@ func execute(t *testing.T, ctx context.Context, steps []step, m *memory, asked <
 	rec.Job.Name = "test-1"
 	return rec, job.Execute(ctx, rec, steps, job.Env{
 		Journal: m, Asked: asked, Log: slog.New(slog.DiscardHandler),
-		Retry: func(int) time.Duration { return 0 },
+		Retry: func(job.Failures) time.Duration { return 0 },
 	})
 }
 

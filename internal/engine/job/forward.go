@@ -75,12 +75,13 @@ func (x *execution[S]) enter(change func(*droveway.Job)) error {
 // attempts does a step until it succeeds or fails for good, which is its failure.
 // The other error ends Execute.
 func (x *execution[S]) attempts(s Step[S]) (failure, err error) {
-	for n := 1; ; n++ {
+	for n := (Failures{}); ; {
 		ctx := x.hearing()
 		if x.rec.decided() || x.cancelled() { // it would not hear, or has heard
 			ctx = x.ctx
 		}
 		failure := x.call(ctx, s.Name, s.Do)
+		n.add(failure)
 		switch {
 		case x.ctx.Err() != nil:
 			return nil, context.Cause(x.ctx)
@@ -88,8 +89,8 @@ func (x *execution[S]) attempts(s Step[S]) (failure, err error) {
 			return nil, nil
 		case x.mayStop():
 			return ErrCancelled, nil
-		case x.over(s, failure, n):
-			return explain(s.Name, failure, n), nil
+		case x.over(s, failure, n.All):
+			return explain(s.Name, failure, n.All), nil
 		}
 		if x.cancelled() {
 			ctx = x.ctx

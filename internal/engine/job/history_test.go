@@ -33,12 +33,15 @@ func TestRetryDelay(t *testing.T) {
 	t.Parallel()
 	var got []time.Duration
 	for n := 1; n <= 8; n++ {
-		got = append(got, retryDelay(n))
+		got = append(got, retryDelay(Failures{All: n}))
 	}
 	if got[0] != 100*time.Millisecond || got[7] != 5*time.Second || !slices.IsSorted(got) {
 		t.Errorf("%v", got)
 	}
-	if d := retryDelay(1 << 40); d != 5*time.Second {
+	if d := retryDelay(Failures{All: 1 << 40}); d != 5*time.Second {
 		t.Errorf("much later: %s", d)
+	}
+	if d := retryDelay(Failures{All: 1 << 40, Refused: 1 << 40}); d != 2*time.Minute {
+		t.Errorf("much later, of what is refused: %s", d)
 	}
 }

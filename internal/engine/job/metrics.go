@@ -5,6 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	running *prometheus.GaugeVec
 	ended   *prometheus.CounterVec
+	stuck   *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
 }
 
@@ -18,6 +19,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "droveway_jobs_ended_total",
 			Help: "Jobs that have ended, by how.",
 		}, []string{"kind", "state"}),
+		stuck: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "droveway_jobs_stuck_total",
+			Help: "Times that a job began to wait for somebody to mend what refuses its step.",
+		}, []string{"kind"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "droveway_job_step_seconds",
 			Help:    "Time that one attempt at doing or undoing a step took.",
@@ -25,7 +30,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"kind", "step"}),
 	}
 	if r != nil {
-		r.MustRegister(m.running, m.ended, m.seconds)
+		r.MustRegister(m.running, m.ended, m.stuck, m.seconds)
 	}
 	return m
 }

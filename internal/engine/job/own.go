@@ -132,7 +132,7 @@ type eventData struct {
 	Kind  string            `json:"kind"`
 	State droveway.JobState `json:"state"`
 	Step  string            `json:"step,omitempty"`
-	Error string            `json:"error,omitempty"`
+	Error string            `json:"error,omitempty"` // why it failed, or is stuck
 }
 
 // tell counts and publishes a change of state or step. An event that cannot be
@@ -140,15 +140,19 @@ type eventData struct {
 func (m *Manager) tell(ctx context.Context, rec Record, log *slog.Logger) {
 	j := rec.Job
 	log.Info("job "+string(j.State), "kind", j.Kind, "step", j.Step)
-	kind := "job.step"
-	if j.State.Ended() {
+	kind, why := "job.step", j.Error
+	switch {
+	case j.State.Ended():
 		kind = "job.ended"
 		m.metrics.ended.WithLabelValues(j.Kind, string(j.State)).Inc()
+	case !j.Stuck.IsZero():
+		kind, why = "job.stuck", j.Retry
+		m.metrics.stuck.WithLabelValues(j.Kind).Inc()
 	}
 	if m.cfg.Publish == nil {
 		return
 	}
-	data, err := json.Marshal(eventData{j.Name, j.Kind, j.State, j.Step, j.Error})
+	data, err := json.Marshal(eventData{j.Name, j.Kind, j.State, j.Step, why})
 	if err != nil {
 		log.Error("encode an event", "error", err)
 		return

@@ -36,6 +36,9 @@ func (r *Run[S]) Progress(p droveway.Progress) {
 	x := r.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if was := x.rec.Job.Progress; was != nil && p.Done > was.Done {
+		x.rec.Job.Stuck = time.Time{} // whatever refused the step does so no more
+	}
 	x.rec.Job.Progress = &p
 	if time.Since(x.progressed) < progressEvery {
 		return

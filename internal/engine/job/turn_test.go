@@ -93,7 +93,7 @@ func TestWithdraw(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		env := job.Env{Journal: j, Asked: asked, Log: slog.New(slog.DiscardHandler), Retry: func(int) time.Duration { return 0 }}
+		env := job.Env{Journal: j, Asked: asked, Log: slog.New(slog.DiscardHandler), Retry: func(job.Failures) time.Duration { return 0 }}
 		ctx, cancel := context.WithCancel(t.Context())
 		interrupt = cancel
 		err = job.Execute(ctx, rec, steps, env)

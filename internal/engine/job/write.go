@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 func (x *execution[S]) change(change func(*droveway.Job), write func(context.Context) error) error {
 	j := &x.rec.Job
 	change(j)
-	j.Progress, j.Retry, j.Waits = nil, "", ""
+	j.Progress, j.Retry, j.Waits, j.Stuck = nil, "", "", time.Time{}
 	x.rec.Changes++
 	return x.with(x.ctx, write)
 }
@@ -86,21 +87,41 @@ func (x *execution[S]) call(ctx context.Context, step string, fn func(context.Co
 }
 
 // retry notes why a step is to be tried again, and waits.
-func (x *execution[S]) retry(ctx context.Context, step string, failure error, attempt int) error {
-	x.env.Log.Warn("a step will be tried again", "step", step, "attempt", attempt, "error", failure)
-	x.mu.Lock()
-	x.rec.Job.Retry = failure.Error()
-	err := x.save(x.ctx)
-	x.mu.Unlock()
-	if err != nil {
+func (x *execution[S]) retry(ctx context.Context, step string, failure error, n Failures) error {
+	log := x.env.Log.With("step", step, "attempt", n.All, "error", failure)
+	if err := x.note(failure, n, log); err != nil {
 		return err
 	}
 	select {
 	case <-ctx.Done():
-	case <-time.After(x.env.Retry(attempt)):
+	case <-time.After(x.env.Retry(n)):
 	}
 	if x.ctx.Err() != nil {
 		return context.Cause(x.ctx)
 	}
 	return nil
+}
+
+// note writes down why a step is to be tried again, and says it loudly once the job
+// is stuck.
+func (x *execution[S]) note(failure error, n Failures, log *slog.Logger) error {
+	x.mu.Lock()
+	j := &x.rec.Job
+	j.Retry = failure.Error()
+	news := n.stuck() && j.Stuck.IsZero()
+	switch {
+	case news:
+		j.Stuck = time.Now().UTC()
+		x.rec.Changes++
+	case n.Refused == 0:
+		j.Stuck = time.Time{}
+	}
+	err := x.save(x.ctx)
+	x.mu.Unlock()
+	if !news {
+		log.Warn("a step will be tried again")
+		return err
+	}
+	log.Error("a step is refused each time: the job goes on once somebody has mended the cause")
+	return x.told(err)
 }

@@ -256,8 +256,8 @@ func TestLookedAt(t *testing.T) {
 		rec, err := job.NewRecord(steps)
 		must(t, err)
 		rec.State = json.RawMessage(`{"images":["a"]}`)
-		must(t, job.Execute(t.Context(), rec, steps, job.Env{Journal: memory{}, Log: slog.New(slog.DiscardHandler), Retry: func(attempt int) time.Duration {
-			if attempt == 2 {
+		must(t, job.Execute(t.Context(), rec, steps, job.Env{Journal: memory{}, Log: slog.New(slog.DiscardHandler), Retry: func(n job.Failures) time.Duration {
+			if n.All == 2 {
 				must(t, f.Close())
 			}
 			return time.Millisecond

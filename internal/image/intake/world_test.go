@@ -144,7 +144,7 @@ func (k work) do(t *testing.T, ctx context.Context) droveway.Job {
 	must(t, err)
 	rec.Job.Name = "image-import-1"
 	must(t, job.Execute(ctx, rec, k.steps(), job.Env{
-		Journal: memory{}, Log: slog.New(slog.DiscardHandler), Retry: func(int) time.Duration { return time.Millisecond },
+		Journal: memory{}, Log: slog.New(slog.DiscardHandler), Retry: func(job.Failures) time.Duration { return time.Millisecond },
 	}))
 	return rec.Job
 }

@@ -96,7 +96,7 @@ func run[S any](t *testing.T, d *disk, w World[S]) {
 		err := job.Execute(t.Context(), &rec, w.Steps, job.Env{
 			Journal: p,
 			Log:     slog.New(slog.DiscardHandler),
-			Retry:   func(int) time.Duration { return time.Millisecond },
+			Retry:   func(job.Failures) time.Duration { return time.Millisecond },
 		})
 		if err == nil {
 			return
