@@ -19,9 +19,22 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	_, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS)
-	env := cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: err == nil, Getenv: os.Getenv}
+	env := cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Columns: columns(os.Stderr), Getenv: os.Getenv}
 	code := cli.Main(ctx, os.Args[1:], env, daemon.Roles())
 	stop()
 	os.Exit(code)
+}
+
+// columns tells how wide a terminal is at the moment; nil: f is none.
+func columns(f *os.File) func() int {
+	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
+		return nil
+	}
+	return func() int {
+		size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+		if err != nil {
+			return 0
+		}
+		return int(size.Col)
+	}
 }

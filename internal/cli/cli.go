@@ -14,11 +14,11 @@ import (
 
 // Env is the world around a command.
 type Env struct {
-	In       io.Reader
-	Out      io.Writer           // results
-	Err      io.Writer           // errors and progress
-	Terminal bool                // Err is a terminal: progress may redraw its line
-	Getenv   func(string) string // as os.Getenv
+	In      io.Reader
+	Out     io.Writer           // results
+	Err     io.Writer           // errors and progress
+	Columns func() int          // width of the terminal that Err is, 0: not known; nil: Err is none, and progress does not redraw its line
+	Getenv  func(string) string // as os.Getenv
 }
 
 // app is what the commands share.

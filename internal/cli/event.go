@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -61,5 +62,6 @@ func (a *app) printEvent(seq uint64, e droveway.Event) error {
 		}
 		return a.encode(e)
 	}
-	return writeLine(a.env.Out, plain(fmt.Sprintf("%-6d %s  %-20s %-24s %-12s %s", seq, stamp(e.Time), e.Type, e.Subject, e.Source, e.Data)))
+	line := fmt.Sprintf("%-6d %s  %-20s %-24s %-12s %s", seq, stamp(e.Time), e.Type, e.Subject, e.Source, e.Data)
+	return writeLine(a.env.Out, strings.TrimRight(plain(line), " "))
 }

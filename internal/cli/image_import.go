@@ -388,7 +388,7 @@ type upload struct {
 }
 
 func (a *app) newUpload(name string, total int64) *upload {
-	return &upload{p: &progress{w: a.env.Err, terminal: a.env.Terminal}, name: name, total: total, began: time.Now(), first: -1}
+	return &upload{p: &progress{w: a.env.Err, columns: a.env.Columns}, name: name, total: total, began: time.Now(), first: -1}
 }
 
 const redraw = 200 * time.Millisecond

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -97,7 +98,7 @@ func dash(s string) string {
 
 // encode prints any value as JSON or YAML, with the names of the API in both.
 func (a *app) encode(v any) error {
-	raw, err := json.MarshalIndent(v, "", "  ")
+	raw, err := readable(v)
 	if err == nil && a.output == "yaml" {
 		raw, err = yaml.JSONToYAML(raw)
 	}
@@ -105,6 +106,16 @@ func (a *app) encode(v any) error {
 		return droveway.Errorf(droveway.Internal, "print the result: %w", err)
 	}
 	return writeLine(a.env.Out, strings.TrimRight(string(raw), "\n"))
+}
+
+// readable is JSON for eyes, too: json.Marshal writes <, > and & as a browser needs them.
+func readable(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err := enc.Encode(v)
+	return b.Bytes(), err
 }
 
 func writeLine(w io.Writer, line string) error {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/droveway/droveway"
 )
@@ -12,10 +13,10 @@ import (
 // progress shows how far something is: on a terminal in one line that it
 // redraws, elsewhere in a line for each change worth one.
 type progress struct {
-	w        io.Writer
-	terminal bool
-	key      string // what was shown last, on anything but a terminal
-	drawn    bool
+	w       io.Writer
+	columns func() int // as of Env
+	key     string     // what was shown last, on anything but a terminal
+	drawn   bool
 }
 
 // tenths is how often a file, say, is told of progress within one step.
@@ -31,13 +32,34 @@ func (p *progress) job(j droveway.Job) {
 
 func (p *progress) show(key, line string) {
 	switch {
-	case p.terminal:
-		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
+	case p.columns != nil:
+		fmt.Fprintf(p.w, "\r\x1b[K%s", fit(line, p.columns()))
 		p.drawn = true
 	case key != p.key:
 		fmt.Fprintln(p.w, line)
 	}
 	p.key = key
+}
+
+// headParts are the parts of a line that say what is at work: whoever watches a
+// narrow terminal knows that, and misses how far it is.
+const headParts = 2
+
+// fit shortens a line so that a terminal does not wrap it: what is wrapped cannot be
+// redrawn.
+func fit(line string, columns int) string {
+	if columns <= 0 {
+		return line
+	}
+	for range headParts {
+		if _, rest, ok := strings.Cut(line, ", "); ok && utf8.RuneCountInString(line) >= columns {
+			line = rest
+		}
+	}
+	if r := []rune(line); len(r) >= columns {
+		return string(r[:columns-1])
+	}
+	return line
 }
 
 // end leaves the line that was drawn.

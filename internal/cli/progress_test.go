@@ -26,9 +26,9 @@ var course = []droveway.Job{
 	{Kind: "machine-move", Subject: "machine/m", State: droveway.JobSucceeded},
 }
 
-func show(terminal bool) string {
+func show(columns func() int) string {
 	var b strings.Builder
-	p := &progress{w: &b, terminal: terminal}
+	p := &progress{w: &b, columns: columns}
 	for _, j := range course {
 		p.job(j)
 	}
@@ -43,16 +43,37 @@ machine-move machine/m: running, step 2/2 hydrate, 1% of 100 MiB, 10 MiB/s, 10s 
 machine-move machine/m: running, step 2/2 hydrate, 55% of 100 MiB, 10 MiB/s, 5s left
 machine-move machine/m: succeeded
 `
-	if d := cmp.Diff(want, show(false)); d != "" {
+	if d := cmp.Diff(want, show(nil)); d != "" {
 		t.Error(d)
 	}
 }
 
 func TestProgressOnATerminalIsOneLine(t *testing.T) {
 	t.Parallel()
-	got := show(true)
+	got := show(func() int { return 0 })
 	if strings.Contains(got, "\n") || strings.Count(got, "\r") != len(course)+1 || !strings.HasSuffix(got, "\r\x1b[K") {
 		t.Errorf("not one line that is redrawn and cleared: %q", got)
+	}
+}
+
+// What a terminal wraps cannot be redrawn.
+func TestProgressFitsItsTerminal(t *testing.T) {
+	t.Parallel()
+	const line = "machine-move machine/m: running, step 2/2 hydrate, 55% of 100 MiB, 10 MiB/s, 5s left"
+	for columns, want := range map[int]string{
+		0:  line,
+		90: line,
+		80: "step 2/2 hydrate, 55% of 100 MiB, 10 MiB/s, 5s left",
+		40: "55% of 100 MiB, 10 MiB/s, 5s left",
+		20: "55% of 100 MiB, 10 ",
+		1:  "",
+	} {
+		if got := fit(line, columns); got != want {
+			t.Errorf("%d columns: got %q, want %q", columns, got, want)
+		}
+	}
+	if got := show(func() int { return 40 }); strings.Contains(got, "running") || !strings.Contains(got, "55%") {
+		t.Errorf("in 40 columns: %q", got)
 	}
 }
 

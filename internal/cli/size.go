@@ -104,13 +104,23 @@ func (v rateValue) Set(s string) (err error) {
 }
 
 // parseRate reads a rate such as 50M or 50M/s, and gives bytes a second.
-func parseRate(s string) (int64, error) { return parseSize(strings.TrimSuffix(s, "/s")) }
+func parseRate(s string) (int64, error) {
+	n, err := parseSize(strings.TrimSuffix(s, "/s"))
+	if err != nil {
+		return 0, droveway.Errorf(droveway.Invalid, "rate %q: write a number with K, M or G, as 50M, for so much a second", s)
+	}
+	return n, nil
+}
 
 // bytesText prints a size with three digits or so.
 func bytesText(n int64) string {
 	for _, u := range units {
 		if n >= u.bytes && u.bytes > 1 {
-			return fmt.Sprintf("%.3g %siB", float64(n)/float64(u.bytes), u.suffix)
+			x := float64(n) / float64(u.bytes)
+			if x >= 999.5 { // which %g writes as 1e+03
+				return fmt.Sprintf("%.0f %siB", x, u.suffix)
+			}
+			return fmt.Sprintf("%.3g %siB", x, u.suffix)
 		}
 	}
 	return fmt.Sprintf("%d B", n)

@@ -29,7 +29,7 @@ func TestParseSize(t *testing.T) {
 
 func TestBytesText(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 739 << 20: "739 MiB", 1 << 40: "1 TiB"} {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 739 << 20: "739 MiB", 1000 << 20: "1000 MiB", 1023 << 20: "1023 MiB", 1 << 40: "1 TiB"} {
 		if got := bytesText(n); got != want {
 			t.Errorf("%d is %q, want %q", n, got, want)
 		}

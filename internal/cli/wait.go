@@ -46,7 +46,7 @@ func (a *app) ended(j droveway.Job, done func(droveway.Job) string) error {
 
 // follow shows a job until it has ended.
 func (a *app) follow(ctx context.Context, c *client.Client, name string) (droveway.Job, error) {
-	p := &progress{w: a.env.Err, terminal: a.env.Terminal}
+	p := &progress{w: a.env.Err, columns: a.env.Columns}
 	j, err := c.WatchJob(ctx, name, p.job)
 	p.end()
 	if ctx.Err() != nil {
