@@ -30,3 +30,13 @@ func ValidName(noun, name string) error {
 	}
 	return nil
 }
+
+var sha256Pattern = regexp.MustCompile(`^([0-9a-fA-F]{64})?$`)
+
+// ValidSHA256 checks a SHA-256 in hexadecimal; empty is none, and fine.
+func ValidSHA256(sum string) error {
+	if !sha256Pattern.MatchString(sum) {
+		return Errorf(Invalid, "sha256 %q: 64 hexadecimal digits are needed", sum)
+	}
+	return nil
+}

@@ -76,3 +76,15 @@ func TestVolumeName(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestValidSHA256(t *testing.T) {
+	t.Parallel()
+	for sum, fine := range map[string]bool{
+		"": true, strings.Repeat("0a", 32): true, strings.Repeat("FE", 32): true,
+		"abc": false, strings.Repeat("0", 63): false, strings.Repeat("0", 65): false, strings.Repeat("x", 64): false, strings.Repeat("0", 64) + "\n": false,
+	} {
+		if err := ValidSHA256(sum); (err == nil) != fine || err != nil && !Is(err, Invalid) {
+			t.Errorf("%q: %v", sum, err)
+		}
+	}
+}

@@ -47,15 +47,6 @@ func once(f completer) completer {
 	}
 }
 
-// oneOf completes a flag with its words.
-func oneOf[T ~string](words ...T) completer {
-	all := make([]cobra.Completion, 0, len(words))
-	for _, w := range words {
-		all = append(all, cobra.Completion(w))
-	}
-	return cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp)
-}
-
 func (a *app) machineNames() completer {
 	return namesOf(a, (*client.Client).Machines, func(m droveway.Machine) string { return m.Name })
 }

@@ -1,12 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,8 +80,9 @@ func imageImport(a *app) *cobra.Command {
 	c.Flags().StringVar(&f.req.Disk, "disk", "", "which `disk` of an OVA, by number from 1 on or by name (default: all)")
 	c.Flags().StringVar(&f.s3.Endpoint, "s3-endpoint", "", "`URL` of the S3 server (default: $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, then AWS)")
 	c.Flags().StringVar(&f.s3.Region, "s3-region", "", "`region` of the bucket (default: $AWS_REGION, $AWS_DEFAULT_REGION)")
-	c.Flags().StringVar((*string)(&f.req.Repair), "repair", "auto", "change what keeps the guest from running here: auto, none or force")
-	c.Flags().StringVar((*string)(&f.req.Check), "check", "auto", "boot the image before it is published: auto (if it was repaired), boot or none")
+	f.req.Repair, f.req.Check = droveway.RepairAuto, droveway.CheckAuto
+	addChoice(c, &f.req.Repair, "repair", "change what keeps the guest from running here: auto, none or force", droveway.RepairAuto, droveway.RepairNone, droveway.RepairForce)
+	addChoice(c, &f.req.Check, "check", "boot the image before it is published: auto (if it was repaired), boot or none", droveway.CheckAuto, droveway.CheckBoot, droveway.CheckNone)
 	c.Flags().StringArrayVar(&f.req.MACs, "mac", nil, "`address` of a network card of the machine, so that a repair keeps the card's name (repeatable)")
 	c.Flags().StringArrayVar(&f.keyFiles, "luks-key", nil, "`file` with a key or passphrase for encrypted volumes; UUID=FILE for one of them (repeatable)")
 	c.Flags().StringVar(&f.req.VirtioWin, "virtio-win", "", "`image` that is a virtio-win ISO, for the drivers of a Windows")
@@ -88,18 +90,15 @@ func imageImport(a *app) *cobra.Command {
 	c.Flags().BoolVar(&f.first, "switch-first", false, "")
 	_ = c.Flags().MarkHidden("switch-first") // only there to say what does it
 	_ = c.RegisterFlagCompletionFunc("virtio-win", a.imageNames())
-	_ = c.RegisterFlagCompletionFunc("repair", oneOf(droveway.RepairAuto, droveway.RepairNone, droveway.RepairForce))
-	_ = c.RegisterFlagCompletionFunc("check", oneOf(droveway.CheckAuto, droveway.CheckBoot, droveway.CheckNone))
 	c.Flags().BoolVar(&f.dry, "dry-run", false, "tell what SOURCE is and what would become of it, and copy nothing")
 	return c
 }
 
 // addHow adds the flags that say how a repair is done.
 func addHow(c *cobra.Command, addresses *droveway.Addresses, rebuild *droveway.Rebuild) {
-	c.Flags().StringVar((*string)(addresses), "addresses", "keep", "fixed IP addresses in the guest: keep, or dhcp to give them up")
-	c.Flags().StringVar((*string)(rebuild), "rebuild", "auto", "initramfs and loader in a repair: auto (by writing files, where that is enough) or guest (by the guest's own programs)")
-	_ = c.RegisterFlagCompletionFunc("addresses", oneOf(droveway.AddressesKeep, droveway.AddressesDHCP))
-	_ = c.RegisterFlagCompletionFunc("rebuild", oneOf(droveway.RebuildAuto, droveway.RebuildGuest))
+	*addresses, *rebuild = droveway.AddressesKeep, droveway.RebuildAuto
+	addChoice(c, addresses, "addresses", "fixed IP addresses in the guest: keep, or dhcp to give them up", droveway.AddressesKeep, droveway.AddressesDHCP)
+	addChoice(c, rebuild, "rebuild", "initramfs and loader in a repair: auto (by writing files, where that is enough) or guest (by the guest's own programs)", droveway.RebuildAuto, droveway.RebuildGuest)
 }
 
 func (f *importFlags) wishes() preflight.Wishes {
@@ -116,6 +115,19 @@ func (f *importFlags) readKeys() (err error) {
 	return err
 }
 
+// check refuses what the server would refuse, before a file is sent to it.
+func (f *importFlags) check() error {
+	if err := cmp.Or(f.wishes().Validate(), droveway.ValidSHA256(f.req.SHA256), f.checkDrivers()); err != nil {
+		return err
+	}
+	for _, m := range f.req.MACs {
+		if _, err := net.ParseMAC(m); err != nil {
+			return droveway.Errorf(droveway.Invalid, "--mac %q: give six pairs of hexadecimal digits, as 52:54:00:12:34:56", m)
+		}
+	}
+	return nil
+}
+
 // checkDrivers says so to whoever names a file: the image that is named serves all
 // imports, and is sent once.
 func (f *importFlags) checkDrivers() error {
@@ -126,7 +138,7 @@ func (f *importFlags) checkDrivers() error {
 }
 
 func (a *app) importImage(ctx context.Context, name, from string, f *importFlags) error {
-	if err := errors.Join(droveway.ValidName("image", name), f.wishes().Validate(), f.readKeys(), f.checkDrivers()); err != nil {
+	if err := cmp.Or(droveway.ValidName("image", name), f.check(), f.readKeys()); err != nil {
 		return err
 	}
 	scheme, _, isURL := strings.Cut(from, "://")

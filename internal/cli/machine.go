@@ -112,7 +112,7 @@ func machineStop(a *app) *cobra.Command {
 		return a.finish(r.ctx, r.api, j, &f, nil)
 	})
 	f.add(c)
-	c.Flags().Int64Var(&s.GraceSeconds, "grace", 0, "`seconds` that the guest has to power down before it is killed (default: the server's)")
+	c.Flags().Var(secondsValue{&s.GraceSeconds}, "grace", "time that the guest has to power down before it is killed (default: the server's)")
 	return c
 }
 

@@ -5,8 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -67,7 +70,7 @@ func (f *createFlags) add(a *app, c *cobra.Command) {
 	fs.IntVar(&f.spec.CPUs, "cpus", f.spec.CPUs, "number of CPUs")
 	fs.StringVar((*string)(&f.spec.CPU), "cpu", "", "`CPU` that the guest sees: baseline (what all hosts give, so that it can move to each), host, x86-64-v1 to x86-64-v4, or a model of the hypervisor; +FLAG adds one (default baseline)")
 	fs.Var(sizeValue{&f.spec.MemoryMiB}, "memory", "memory, as 512M or 2G")
-	fs.StringVar((*string)(&f.spec.Firmware), "firmware", "", "bios or uefi (default: what the image of its first disk needs)")
+	addChoice(c, &f.spec.Firmware, "firmware", "bios or uefi (default: what the image of its first disk needs)", droveway.BIOS, droveway.UEFI)
 	fs.StringVar(&f.image, "image", "", "image of the root disk")
 	fs.StringArrayVar(&f.disks, "disk", nil, "a `disk`, as name=root,image=debian-12,size=20G,format=raw (format raw or qcow2); repeat it for more")
 	fs.StringArrayVar(&f.networks, "network", nil, "a `network` to be on, as NAME or name=NAME,address=10.20.0.50,mac=…; repeat it for more")
@@ -94,11 +97,17 @@ func (a *app) newMachine(r run, f *createFlags) (droveway.Machine, error) {
 		f.overlay(r.cmd, &m.Spec)
 	}
 	m.Name = r.args[0]
+	if slices.Contains(f.spec.Requires, "") {
+		return m, droveway.Errorf(droveway.Invalid, "--requires: name a capability, as kvm: droveway host show HOST lists those of a host")
+	}
 	if f.stopped {
 		m.Spec.Running = false
 	}
 	if err := f.fill(&m.Spec); err != nil {
 		return m, err
+	}
+	if len(m.Spec.Disks) == 0 {
+		return m, droveway.Errorf(droveway.Invalid, "machine %s has 0 disks: give --image, --disk or --image-from", m.Name)
 	}
 	return m, m.Validate()
 }
@@ -188,11 +197,17 @@ func readKeys(path string) ([]string, error) {
 			keys = append(keys, line)
 		}
 	}
-	if strings.Contains(string(raw), "PRIVATE KEY") || len(keys) == 0 {
+	if len(keys) == 0 || !slices.ContainsFunc(keys, isPublicKey) || strings.Contains(string(raw), "PRIVATE KEY") {
 		return nil, droveway.Errorf(droveway.Invalid, "%s holds no SSH public key: give the .pub file", path)
 	}
 	return keys, nil
 }
+
+// publicKey is a line of authorized_keys (sshd(8)): options perhaps, the type of a
+// key, and the key.
+var publicKey = regexp.MustCompile(`(^|[ ,])(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ +AAAA`)
+
+func isPublicKey(line string) bool { return publicKey.MatchString(line) }
 
 // parseDisk reads name=…,image=…,size=…,format=….
 func parseDisk(text string) (droveway.Disk, error) {
@@ -213,9 +228,14 @@ func parseNIC(text string) (droveway.NIC, error) {
 	}
 	var n droveway.NIC
 	err := parsePairs("--network", text, map[string]func(string) error{
-		"name":    func(v string) error { n.Network = v; return nil },
-		"mac":     func(v string) error { n.MAC = v; return nil },
-		"address": func(v string) (err error) { n.Address, err = netip.ParseAddr(v); return err },
+		"name": func(v string) error { n.Network = v; return nil },
+		"mac":  func(v string) error { n.MAC = v; return nil },
+		"address": func(v string) (err error) {
+			if n.Address, err = netip.ParseAddr(v); err != nil {
+				err = droveway.Errorf(droveway.Invalid, "%q is no IP address", v)
+			}
+			return err
+		},
 	})
 	return n, err
 }
@@ -227,7 +247,7 @@ func parsePairs(flag, text string, keys map[string]func(string) error) error {
 		key, value, ok := strings.Cut(pair, "=")
 		take := keys[key]
 		if !ok || take == nil {
-			return droveway.Errorf(droveway.Invalid, "%s %q: %q is not one of its keys with a value: see --help", flag, text, pair)
+			return droveway.Errorf(droveway.Invalid, "%s %q: %q is not one of its keys with a value: give %s, each as KEY=VALUE", flag, text, pair, alternatives(slices.Sorted(maps.Keys(keys))))
 		}
 		if err := take(value); err != nil {
 			return droveway.Errorf(droveway.Invalid, "%s %q: %w", flag, text, err)

@@ -23,7 +23,7 @@ the guest returns with its memory, and is not restarted.`
 
 func machineMove(a *app) *cobra.Command {
 	var f jobFlags
-	var m client.MoveRequest
+	m := client.MoveRequest{Memory: "auto"}
 	var dry, abort bool
 	c := a.verb("move MACHINE", "Move a machine to another host without stopping it", a.machineNames(), func(r run) error {
 		switch {
@@ -48,13 +48,11 @@ func machineMove(a *app) *cobra.Command {
 	c.Flags().StringVar(&m.To, "to", "", "`host` to move to (default: the server chooses)")
 	c.Flags().Var(rateValue{&m.SyncRate}, "sync-rate", "bound of the disk copy a second, as 50M (default: none)")
 	c.Flags().BoolVar(&m.Instant, "instant", false, "switch over before the memory has been sent: it follows, and if a host or the link fails meanwhile the machine boots from its current disks")
-	c.Flags().StringVar(&m.Reads, "reads", "", "`where` the guest reads from while its disks follow: source, or local, which needs no link for what is there (default: source)")
-	c.Flags().StringVar(&m.Memory, "memory", "auto", "over how many connections memory goes: single, parallel, or auto, which is several for much memory of a quiet guest")
+	addChoice(c, &m.Reads, "reads", "`where` the guest reads from while its disks follow: source, or local, which needs no link for what is there (default: source)", "source", "local")
+	addChoice(c, &m.Memory, "memory", "over how many connections memory goes: single, parallel, or auto, which is several for much memory of a quiet guest", "auto", "single", "parallel")
 	c.Flags().BoolVar(&dry, "dry-run", false, "tell what would happen, and change nothing")
 	c.Flags().BoolVar(&abort, "abort", false, "cancel the machine's running move")
 	_ = c.RegisterFlagCompletionFunc("to", a.hostNames())
-	_ = c.RegisterFlagCompletionFunc("memory", cobra.FixedCompletions([]string{"auto", "single", "parallel"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = c.RegisterFlagCompletionFunc("reads", cobra.FixedCompletions([]string{"source", "local"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,9 +22,7 @@ func machineRestart(a *app) *cobra.Command {
 	var f jobFlags
 	var m client.RestartRequest
 	var dry bool
-	var grace, within time.Duration
 	c := a.verb("restart MACHINE", "Restart a machine, on another host where there is room", a.machineNames(), func(r run) error {
-		m.GraceSeconds, m.WithinSeconds = int64(grace.Seconds()), int64(within.Seconds())
 		if dry {
 			return a.planRestart(r, m)
 		}
@@ -39,12 +36,11 @@ func machineRestart(a *app) *cobra.Command {
 	f.add(c)
 	c.Flags().StringVar(&m.To, "to", "", "`host` to restart on (default: the server chooses)")
 	c.Flags().Var(rateValue{&m.SyncRate}, "sync-rate", "bound of the disk copy a second, as 50M (default: none)")
-	c.Flags().StringVar(&m.Mode, "mode", "", "reboot (default), or refresh: go on with its memory in a new instance")
-	c.Flags().DurationVar(&grace, "grace", 0, "`time` that the guest has to power down (default: 30s)")
-	c.Flags().DurationVar(&within, "within", 0, "`time` that the guest has for a sign of life (default: 3m)")
+	addChoice(c, &m.Mode, "mode", "reboot (default), or refresh: go on with its memory in a new instance", "reboot", "refresh")
+	c.Flags().Var(secondsValue{&m.GraceSeconds}, "grace", "time that the guest has to power down (default: 30s)")
+	c.Flags().Var(secondsValue{&m.WithinSeconds}, "within", "time that the guest has for a sign of life (default: 3m)")
 	c.Flags().BoolVar(&dry, "dry-run", false, "tell what would happen, and change nothing")
 	_ = c.RegisterFlagCompletionFunc("to", a.hostNames())
-	_ = c.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"reboot", "refresh"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -17,7 +17,7 @@ func tokenCommand(a *app) *cobra.Command {
 }
 
 func tokenCreate(a *app) *cobra.Command {
-	var t client.TokenRequest
+	t := client.TokenRequest{Role: "host"}
 	c := a.verb("create", "Create a token; it is shown once", nil, func(r run) error {
 		out, err := r.api.CreateToken(r.ctx, t)
 		if err != nil {
@@ -25,7 +25,7 @@ func tokenCreate(a *app) *cobra.Command {
 		}
 		return printOne(a, out, tokenColumns)
 	})
-	c.Flags().StringVar(&t.Role, "role", "host", "what it is for: host lets one host join, probe one probe")
+	addChoice(c, &t.Role, "role", "what it is for: host lets one host join, probe one probe", "host", "probe")
 	c.Flags().StringVar(&t.Life, "life", "", "how long it is good for, as 30m (default 1h)")
 	return c
 }

@@ -40,7 +40,7 @@ func (l *Library) Import(ctx context.Context, o Order, from io.Reader) (droveway
 	if err := droveway.ValidName("image", o.Name); err != nil {
 		return droveway.Image{}, err
 	}
-	if err := ValidSHA256(o.SHA256); err != nil {
+	if err := droveway.ValidSHA256(o.SHA256); err != nil {
 		return droveway.Image{}, err
 	}
 	release, err := l.claim(o.Name)
@@ -68,14 +68,6 @@ func (l *Library) checkNew(name string) error {
 		return nil
 	}
 	return err
-}
-
-// ValidSHA256 reports as Invalid what is no SHA-256 in hexadecimal; empty is fine.
-func ValidSHA256(sum string) error {
-	if b, err := hex.DecodeString(sum); err != nil || len(b) != sha256.Size && sum != "" {
-		return droveway.Errorf(droveway.Invalid, "sha256 %q: 64 hexadecimal digits are needed", sum)
-	}
-	return nil
 }
 
 // CheckSHA256 says Invalid if a source is not the one that was ordered.

@@ -38,7 +38,7 @@ type Usage struct {
 // if nothing fits for now.
 func Choose(hosts []droveway.Host, need Need) (host string, why map[string]string, err error) {
 	if need.Host != "" && !slices.ContainsFunc(hosts, func(h droveway.Host) bool { return h.Name == need.Host }) {
-		return "", nil, droveway.Errorf(droveway.NotFound, "no host %s: choose one of the fleet's hosts", need.Host)
+		return "", nil, droveway.Errorf(droveway.NotFound, "there is no host %q: droveway host ls lists them", need.Host)
 	}
 	why = map[string]string{}
 	var fit []droveway.Host
@@ -127,7 +127,7 @@ func (n *Need) means(h droveway.Host) bool {
 
 func (n *Need) unmeant(h droveway.Host) string {
 	if slices.Contains(n.Not, h.Name) {
-		return "is excluded"
+		return "is the one it leaves"
 	}
 	return "is not " + n.Host + ", the only host allowed"
 }

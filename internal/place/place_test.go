@@ -79,7 +79,7 @@ func TestChoose(t *testing.T) {
 		"not here": {
 			hosts: []droveway.Host{host("a"), host("b", memory(1000))},
 			need:  with(func(n *Need) { n.Not = []string{"a"} }),
-			want:  "b", why: map[string]string{"a": "is excluded"},
+			want:  "b", why: map[string]string{"a": "is the one it leaves"},
 		},
 		"only here": {
 			hosts: []droveway.Host{host("a"), host("b", memory(1000))},
@@ -144,7 +144,7 @@ func TestNothingFits(t *testing.T) {
 		"no hosts": {kind: droveway.Unavailable, says: []string{"there are no hosts"}},
 		"no such host": {
 			hosts: []droveway.Host{host("a")}, need: Need{Host: "z"},
-			kind: droveway.NotFound, says: []string{"no host z"},
+			kind: droveway.NotFound, says: []string{`there is no host "z"`},
 		},
 		// SYSTEMS 1.2: none has the feature: refused with its name.
 		"no host has the feature": {
@@ -184,7 +184,7 @@ func TestNothingFits(t *testing.T) {
 		},
 		"all excluded": {
 			hosts: []droveway.Host{host("a")}, need: Need{Not: []string{"a"}, Requires: []string{"kvm"}},
-			kind: droveway.Unavailable, says: []string{"a is excluded"},
+			kind: droveway.Unavailable, says: []string{"a is the one it leaves"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

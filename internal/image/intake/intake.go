@@ -107,7 +107,7 @@ func (r *Request) check() error {
 	if (r.Link == "") == (r.Upload == "") {
 		return droveway.Errorf(droveway.Invalid, "import image %s: give the address of a source, or the name of an upload", r.Name)
 	}
-	if err := image.ValidSHA256(r.SHA256); err != nil {
+	if err := droveway.ValidSHA256(r.SHA256); err != nil {
 		return err
 	}
 	if err := r.checkRepair(); err != nil || r.Link == "" {

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/droveway/droveway"
-	"github.com/droveway/droveway/internal/image"
 	"github.com/droveway/droveway/internal/image/source"
 	"github.com/droveway/droveway/internal/nbd"
 	"github.com/droveway/droveway/internal/volume"
@@ -73,7 +72,7 @@ type Request struct {
 // files for certain; Conflict, with what would have to change, for a system that
 // does not start here as it is; Unavailable if the server has no room for it.
 func (o *Origins) Offer(ctx context.Context, r Request) (droveway.Origin, error) {
-	if err := image.ValidSHA256(r.SHA256); err != nil {
+	if err := droveway.ValidSHA256(r.SHA256); err != nil {
 		return droveway.Origin{}, err
 	}
 	if r.Shown == "" {
