@@ -171,7 +171,7 @@ func TestGoBackLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, startBus(t))
 	steps := w.moves.steps(w.request())
-	asked := make(chan struct{})
+	asked := make(chan int, 1)
 	before(steps, "hydrate", func() {
 		w.write(1, 2)
 		w.hosts[1].driver.Fail("Handover", droveway.Errorf(droveway.Unavailable, "%w", errBroken))
@@ -179,7 +179,7 @@ func TestGoBackLost(t *testing.T) {
 			w.hosts[1].driver.Kill(name)
 			w.hosts[1].driver.Fail("Handover", nil)
 		})
-		close(asked)
+		asked <- 1
 	})
 	if rec := w.moveAsked(steps, asked); rec.Job.State != droveway.JobFailed {
 		t.Fatalf("the move %s, want failed", rec.Job.State)
@@ -201,7 +201,7 @@ func TestTakeOverRefused(t *testing.T) {
 
 func goesBack(t *testing.T, w *world, step, fails string) {
 	steps := w.moves.steps(w.request())
-	asked := make(chan struct{})
+	asked := make(chan int, 1)
 	before(steps, step, func() {
 		w.write(1, 2)
 		if fails != "" {
@@ -210,7 +210,7 @@ func goesBack(t *testing.T, w *world, step, fails string) {
 				time.AfterFunc(100*time.Millisecond, func() { h.driver.Fail(fails, nil) })
 			}
 		}
-		close(asked)
+		asked <- 1
 	})
 	rec := w.moveAsked(steps, asked)
 	if rec.Job.State != droveway.JobFailed {

@@ -236,7 +236,7 @@ func (w *world) move(steps []job.Step[state]) *job.Record {
 }
 
 // moveAsked is move, with somebody who calls it off.
-func (w *world) moveAsked(steps []job.Step[state], asked <-chan struct{}) *job.Record {
+func (w *world) moveAsked(steps []job.Step[state], asked <-chan int) *job.Record {
 	w.t.Helper()
 	return w.execute(struct{}{}, steps, asked)
 }
@@ -247,7 +247,7 @@ func (w *world) moveWith(args any, steps []job.Step[state]) *job.Record {
 	return w.execute(args, steps, nil)
 }
 
-func (w *world) execute(args any, steps []job.Step[state], asked <-chan struct{}) *job.Record {
+func (w *world) execute(args any, steps []job.Step[state], asked <-chan int) *job.Record {
 	w.t.Helper()
 	rec, err := job.NewRecord(steps)
 	must(w.t, err)

@@ -181,3 +181,37 @@ func cancel(t *testing.T, m *job.Manager, name string) {
 		t.Fatal(err)
 	}
 }
+
+// After a cancel was taken back the next one is heard at once, by a step that writes
+// nothing either. SYSTEMS 6
+func TestCancelAgain(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, bustest.Connect(t))
+	begins := make(chan struct{}, 9)
+	attempt := 0
+	m := o.manager(kind("again",
+		step{Name: "point", Point: true, Do: nothing},
+		step{Name: "turns", Turns: true, Do: func(ctx context.Context, r *job.Run[none]) error {
+			attempt++
+			begins <- struct{}{}
+			select {
+			case <-ctx.Done():
+			case <-time.After(10 * time.Second):
+				t.Errorf("attempt %d does not hear the cancel", attempt)
+			}
+			if attempt > 2 || !r.Cancelled() {
+				return job.Fail(droveway.Errorf(droveway.Conflict, "called off"))
+			}
+			if err := r.Withdraw(r.Onward()); err != nil {
+				return err
+			}
+			return droveway.Errorf(droveway.Unavailable, "it cannot be obeyed")
+		}}))
+	o.run(m)
+	name := submit(t, m, "again", order{1})
+	for range 3 {
+		await(t, "the next attempt", begins)
+		cancel(t, m, name)
+	}
+	ended(t, m, name, droveway.JobFailed)
+}

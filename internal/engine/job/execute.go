@@ -34,7 +34,7 @@ type Journal interface {
 // Env is what a job runs in.
 type Env struct {
 	Journal Journal
-	Asked   <-chan struct{}                       // closed when a cancel is asked for; may be nil; of what was asked before, the record tells
+	Asked   <-chan int                            // the number, as Record.Cancels counts them, of a cancel that is asked for; may be nil; of what was asked before, the record tells
 	Log     *slog.Logger                          // has the key job
 	Retry   func(Failures) time.Duration          // the wait after an attempt; nil: 100 ms to 5 s, to 2 min for what is refused each time
 	Changed func(Record)                          // after state or step has changed, or the job is stuck; may be nil
@@ -70,12 +70,10 @@ func Execute[S any](ctx context.Context, rec *Record, steps []Step[S], env Env) 
 	defer x.stop(nil)
 	if rec.Job.Cancel {
 		x.stop(ErrCancelled)
+	} else {
+		x.takenBack.Store(int64(rec.Cancels))
 	}
-	select {
-	case <-env.Asked:
-	default:
-		go x.heed(x.hearing())
-	}
+	go x.heed()
 	return x.loop()
 }
 
@@ -112,6 +110,8 @@ type execution[S any] struct {
 	steps   []Step[S]
 	env     Env
 
+	takenBack atomic.Int64 // how many cancels, the first of all, are of no concern any more
+
 	mu         sync.Mutex // steps may call their Run from several goroutines
 	rec        *Record
 	state      S
@@ -135,12 +135,17 @@ func (x *execution[S]) hearing() context.Context { return x.forward.Load() }
 
 func (x *execution[S]) stop(cause error) { x.forward.Load().stop(cause) }
 
-// heed waits for a cancel.
-func (x *execution[S]) heed(forward context.Context) {
-	select {
-	case <-x.env.Asked: // never, if nil
-		x.stop(ErrCancelled)
-	case <-forward.Done():
+// heed listens for cancels. Of one that was taken back it may hear late.
+func (x *execution[S]) heed() {
+	for {
+		select {
+		case n := <-x.env.Asked: // never, if nil
+			if int64(n) > x.takenBack.Load() {
+				x.stop(ErrCancelled)
+			}
+		case <-x.ctx.Done():
+			return
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func tracks(trace *[]string, special map[string]func() error, names ...string) [
 	return steps
 }
 
-func execute(t *testing.T, ctx context.Context, steps []step, m *memory, asked <-chan struct{}) (*job.Record, error) {
+func execute(t *testing.T, ctx context.Context, steps []step, m *memory, asked <-chan int) (*job.Record, error) {
 	t.Helper()
 	rec, err := job.NewRecord(steps)
 	if err != nil {
@@ -258,12 +258,12 @@ func TestRecordCancel(t *testing.T) {
 // cause that says why, and is undone.
 func TestCancelDuringDo(t *testing.T) {
 	t.Parallel()
-	asked := make(chan struct{})
+	asked := make(chan int, 1)
 	undone := false
 	steps := []step{{
 		Name: "a",
 		Do: func(ctx context.Context, r *job.Run[none]) error {
-			close(asked)
+			asked <- 1
 			<-ctx.Done()
 			if !errors.Is(context.Cause(ctx), job.ErrCancelled) || !r.Cancelled() {
 				t.Errorf("cause %v", context.Cause(ctx))

@@ -54,11 +54,22 @@ type Manager struct {
 
 // asked is how a running job hears of a cancel.
 type asked struct {
-	once sync.Once
-	ch   chan struct{}
+	ch   chan int // of one: the latest number that was not heard yet
+	last int
 }
 
-func (a *asked) ask() { a.once.Do(func() { close(a.ch) }) }
+// ask tells of a cancel, once. The caller holds the Manager's mu.
+func (a *asked) ask(number int) {
+	if number <= a.last {
+		return
+	}
+	a.last = number
+	select {
+	case <-a.ch:
+	default:
+	}
+	a.ch <- number
+}
 
 // NewManager makes a Manager.
 func NewManager(cfg ManagerConfig) *Manager {
@@ -139,7 +150,7 @@ func (m *Manager) see(ctx context.Context, c store.Change[Record], all *sync.Wai
 func (m *Manager) take(ctx context.Context, c store.Change[Record], all *sync.WaitGroup) {
 	a := m.running[c.Name]
 	if a == nil {
-		a = &asked{ch: make(chan struct{})}
+		a = &asked{ch: make(chan int, 1)}
 		m.running[c.Name] = a
 		all.Go(func() {
 			if m.own(ctx, c.Name, a.ch) {
@@ -150,7 +161,7 @@ func (m *Manager) take(ctx context.Context, c store.Change[Record], all *sync.Wa
 		})
 	}
 	if c.Value.Job.Cancel {
-		a.ask()
+		a.ask(c.Value.Cancels)
 	}
 }
 

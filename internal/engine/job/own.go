@@ -20,7 +20,7 @@ var errLeave = errors.New("the job is left alone")
 
 // own runs a job until it has ended or ctx ends. False: this Manager cannot run
 // it, and must not try again.
-func (m *Manager) own(ctx context.Context, name string, asked <-chan struct{}) bool {
+func (m *Manager) own(ctx context.Context, name string, asked <-chan int) bool {
 	log := m.cfg.Log.With("job", name)
 	for {
 		err := m.underLease(ctx, name, asked, log)
@@ -42,7 +42,7 @@ func (m *Manager) own(ctx context.Context, name string, asked <-chan struct{}) b
 }
 
 // underLease runs a job while its lease is held. Nil: it has ended.
-func (m *Manager) underLease(ctx context.Context, name string, asked <-chan struct{}, log *slog.Logger) error {
+func (m *Manager) underLease(ctx context.Context, name string, asked <-chan int, log *slog.Logger) error {
 	take := m.cfg.Leases.Acquire
 	if m.cfg.Sole {
 		take = m.cfg.Leases.Claim
@@ -82,7 +82,7 @@ func (m *Manager) unlessEnded(ctx context.Context, name string, err error) error
 	return err
 }
 
-func (m *Manager) execute(ctx context.Context, name string, l *lease.Lease, asked <-chan struct{}, log *slog.Logger) error {
+func (m *Manager) execute(ctx context.Context, name string, l *lease.Lease, asked <-chan int, log *slog.Logger) error {
 	j, rec, err := openJournal(ctx, m.table, name, l.Token())
 	if err != nil || rec.Job.State.Ended() {
 		return err

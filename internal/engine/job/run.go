@@ -86,6 +86,7 @@ func (r *Run[S]) Withdraw(ctx context.Context) error {
 		return err
 	}
 	x.rec.Job.Cancel = false
+	x.takenBack.Store(int64(x.rec.Cancels))
 	x.hear()
 	return x.save(ctx)
 }

@@ -14,7 +14,7 @@ import (
 // fails as the step says; others after the point refuse the cancel.
 func TestTurns(t *testing.T) {
 	t.Parallel()
-	asked := make(chan struct{})
+	asked := make(chan int, 1)
 	var rec *job.Record
 	steps := []job.Step[struct{}]{
 		{Name: "point", Point: true, Do: func(context.Context, *job.Run[struct{}]) error { return nil }},
@@ -23,7 +23,7 @@ func TestTurns(t *testing.T) {
 				t.Errorf("the cancel was refused: %v", err)
 			}
 			rec.Job.Cancel = false // as the store has it, not yet this process
-			close(asked)
+			asked <- 1
 			<-ctx.Done()
 			if !r.Cancelled() || r.Onward().Err() != nil {
 				t.Errorf("cancelled: %t, onward: %v; want true and a context that goes on", r.Cancelled(), r.Onward().Err())
@@ -57,7 +57,7 @@ func (discard) Save(context.Context, *job.Record) error { return nil }
 func TestWithdraw(t *testing.T) {
 	t.Parallel()
 	for _, interrupted := range []bool{false, true} {
-		asked := make(chan struct{})
+		asked := make(chan int, 1)
 		j := &memory{}
 		var heard []string
 		var interrupt context.CancelFunc
@@ -66,7 +66,7 @@ func TestWithdraw(t *testing.T) {
 			{Name: "turns", Turns: true, Do: func(ctx context.Context, r *job.Run[struct{}]) error {
 				switch len(heard) {
 				case 0:
-					close(asked)
+					asked <- 1
 					<-ctx.Done()
 					heard = append(heard, "first")
 					return droveway.Errorf(droveway.Unavailable, "not yet")
