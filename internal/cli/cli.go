@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,6 +53,7 @@ func New(env Env, roles Roles) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return droveway.Errorf(droveway.Invalid, "%w: see %s --help", err, c.CommandPath())
 	})
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped "+strconv.Itoa(helpColumns)))
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.context, "context", "", "context `file` of the server (default $DROVEWAY_CONTEXT, then ~/.config/droveway/context.json)")
 	flags.StringVarP(&a.output, "output", "o", "table", "how to print results: table, json or yaml")
@@ -58,6 +61,9 @@ func New(env Env, roles Roles) *cobra.Command {
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return validOutput(a.output) }
 	return root
 }
+
+// helpColumns is how wide the flags of a help are: any terminal has as many.
+const helpColumns = 80
 
 // Main runs the command line and gives its exit code.
 func Main(ctx context.Context, args []string, env Env, roles Roles) int {

@@ -41,6 +41,8 @@ func eventWatch(a *app) *cobra.Command {
 		}
 		return err
 	})
+	c.Example = `  droveway event watch --subject machine/web-1
+  droveway event watch --since 0 -o json | jq .type`
 	c.Flags().StringVar(&subject, "subject", "", "only events of this `object`, as machine/web-1")
 	c.Flags().Uint64Var(&since, "since", 0, "begin after the event with this `number`, 0: with the first one (default: only new ones)")
 	c.Flags().IntVar(&count, "count", 0, "stop after so many events (default: go on)")

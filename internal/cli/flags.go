@@ -17,9 +17,9 @@ type choice[T ~string] struct {
 	words []T
 }
 
-// addChoice adds a flag that takes one of a few words, and completes it. Its default is
+// AddChoice adds a flag that takes one of a few words, and completes it. Its default is
 // what is in value.
-func addChoice[T ~string](c *cobra.Command, value *T, name, usage string, words ...T) {
+func AddChoice[T ~string](c *cobra.Command, value *T, name, usage string, words ...T) {
 	c.Flags().Var(choice[T]{value, words}, name, usage)
 	all := make([]cobra.Completion, 0, len(words))
 	for _, w := range words {

@@ -65,6 +65,10 @@ type importFlags struct {
 func imageImport(a *app) *cobra.Command {
 	var f importFlags
 	c := &cobra.Command{Use: "import NAME SOURCE", Short: "Import an image from a file, an address or S3", Long: importLong, Args: operands("NAME", "SOURCE")}
+	c.Example = `  droveway image import debian-12 debian-12-genericcloud-amd64.qcow2
+  droveway image import web web.ova --dry-run
+  droveway image import db https://example.org/db.vmdk --sha256 CHECKSUM
+  droveway image import old s3://bucket/old.vhdx --repair force --check boot`
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.importImage(cmd.Context(), args[0], args[1], &f)
 	}
@@ -81,8 +85,8 @@ func imageImport(a *app) *cobra.Command {
 	c.Flags().StringVar(&f.s3.Endpoint, "s3-endpoint", "", "`URL` of the S3 server (default: $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, then AWS)")
 	c.Flags().StringVar(&f.s3.Region, "s3-region", "", "`region` of the bucket (default: $AWS_REGION, $AWS_DEFAULT_REGION)")
 	f.req.Repair, f.req.Check = droveway.RepairAuto, droveway.CheckAuto
-	addChoice(c, &f.req.Repair, "repair", "change what keeps the guest from running here: auto, none or force", droveway.RepairAuto, droveway.RepairNone, droveway.RepairForce)
-	addChoice(c, &f.req.Check, "check", "boot the image before it is published: auto (if it was repaired), boot or none", droveway.CheckAuto, droveway.CheckBoot, droveway.CheckNone)
+	AddChoice(c, &f.req.Repair, "repair", "change what keeps the guest from running here: auto, none or force", droveway.RepairAuto, droveway.RepairNone, droveway.RepairForce)
+	AddChoice(c, &f.req.Check, "check", "boot the image before it is published: auto (if it was repaired), boot or none", droveway.CheckAuto, droveway.CheckBoot, droveway.CheckNone)
 	c.Flags().StringArrayVar(&f.req.MACs, "mac", nil, "`address` of a network card of the machine, so that a repair keeps the card's name (repeatable)")
 	c.Flags().StringArrayVar(&f.keyFiles, "luks-key", nil, "`file` with a key or passphrase for encrypted volumes; UUID=FILE for one of them (repeatable)")
 	c.Flags().StringVar(&f.req.VirtioWin, "virtio-win", "", "`image` that is a virtio-win ISO, for the drivers of a Windows")
@@ -97,8 +101,8 @@ func imageImport(a *app) *cobra.Command {
 // addHow adds the flags that say how a repair is done.
 func addHow(c *cobra.Command, addresses *droveway.Addresses, rebuild *droveway.Rebuild) {
 	*addresses, *rebuild = droveway.AddressesKeep, droveway.RebuildAuto
-	addChoice(c, addresses, "addresses", "fixed IP addresses in the guest: keep, or dhcp to give them up", droveway.AddressesKeep, droveway.AddressesDHCP)
-	addChoice(c, rebuild, "rebuild", "initramfs and loader in a repair: auto (by writing files, where that is enough) or guest (by the guest's own programs)", droveway.RebuildAuto, droveway.RebuildGuest)
+	AddChoice(c, addresses, "addresses", "fixed IP addresses in the guest: keep, or dhcp to give them up", droveway.AddressesKeep, droveway.AddressesDHCP)
+	AddChoice(c, rebuild, "rebuild", "initramfs and loader in a repair: auto (by writing files, where that is enough) or guest (by the guest's own programs)", droveway.RebuildAuto, droveway.RebuildGuest)
 }
 
 func (f *importFlags) wishes() preflight.Wishes {
@@ -229,6 +233,9 @@ func (a *app) importFile(ctx context.Context, name, path string, f *importFlags)
 		up := a.newUpload(name, whole.Size())
 		err := api.Upload(ctx, name, f.req.Upload, whole, whole.Size(), up.show)
 		up.end()
+		if ctx.Err() != nil {
+			fmt.Fprintln(a.env.Err, "interrupted; the same command goes on where it was")
+		}
 		if err != nil {
 			return err
 		}

@@ -33,6 +33,9 @@ func imageInspect(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "inspect FILE", Short: "Tell what an image holds and what must change for it to run here",
 		Long: "Reads an image (raw, qcow2, VMDK, VHD, VHDX or OVA) without mounting, changing or starting it,\nand needs no server. --explain shows what every test gave and why the system was recognised.",
+		Example: `  droveway image inspect disk.vmdk
+  droveway image inspect disk.vmdk --preflight
+  droveway image inspect disk.qcow2 --luks-key key.txt --explain`,
 		Args: operands("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			// One short run that keeps little: to collect what it leaves costs more.

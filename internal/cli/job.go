@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/droveway/droveway"
@@ -23,7 +24,7 @@ var jobColumns = []column[droveway.Job]{
 	{title: "waits", value: func(j droveway.Job) string { return j.Waits }, wide: true},
 	{title: "error", value: func(j droveway.Job) string { return j.Error }, wide: true},
 	{title: "memory", value: jobMemory, wide: true},
-	{title: "result", value: func(j droveway.Job) string { return string(j.Result) }, wide: true},
+	{title: "result", value: jobResult, wide: true},
 	{title: "created", value: func(j droveway.Job) string { return stamp(j.Created) }, wide: true},
 	{title: "ended", value: func(j droveway.Job) string { return stamp(j.Ended) }, wide: true},
 }
@@ -50,6 +51,18 @@ func jobMemory(j droveway.Job) string {
 		return ""
 	}
 	return memoryText(*res.Memory)
+}
+
+// jobResult is what a job has found out, a member in a line.
+func jobResult(j droveway.Job) string {
+	if len(j.Result) == 0 {
+		return ""
+	}
+	lines, err := yaml.JSONToYAML(j.Result)
+	if err != nil {
+		return string(j.Result)
+	}
+	return strings.ReplaceAll(strings.TrimSpace(string(lines)), "\n", "\n\t")
 }
 
 func jobSteps(j droveway.Job) string {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,6 +44,8 @@ func labUp(a *app, dir *string) *cobra.Command {
 		}
 		return printOne(a, labOf(l), labColumns)
 	}
+	c.Example = `  droveway lab up
+  droveway lab up --hosts 3 --link-rate 1Gbit`
 	c.Flags().IntVar(&conf.Hosts, "hosts", conf.Hosts, "number of hosts")
 	c.Flags().Var(bitsValue{&conf.LinkRate}, "link-rate", "what the link of a host carries each way, as 1Gbit (default: no limit)")
 	c.Flags().BoolVar(&conf.Uplink, "uplink", conf.Uplink, "let this machine reach the lab; one lab at a time can have it")
@@ -86,8 +89,13 @@ func labDown(a *app, dir *string) *cobra.Command {
 func labExec(a *app, dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use: "exec PLACE -- COMMAND...", Short: "Run a command in the network of a place: server, client, or a host",
-		Args: cobra.MinimumNArgs(2), DisableFlagsInUseLine: true,
+		DisableFlagsInUseLine: true,
+		Example: `  droveway lab exec host-a -- ip address
+  droveway lab exec client -- ping -c 3 10.20.0.10`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return droveway.Errorf(droveway.Invalid, "a place and a command are needed: see %s --help", c.CommandPath())
+			}
 			l, err := lab.Load(*dir, a.labLog())
 			if err != nil {
 				return err
@@ -98,17 +106,14 @@ func labExec(a *app, dir *string) *cobra.Command {
 }
 
 func (a *app) execIn(ctx context.Context, l *lab.Lab, args []string) error {
-	place := l.HostNS(args[0])
-	switch args[0] {
-	case "server":
-		place = l.ServerNS()
-	case "client":
-		place = l.ClientNS()
+	place, err := placeIn(l, args[0])
+	if err != nil {
+		return err
 	}
 	cmd := l.Command(ctx, place, args[1], args[2:]...)
 	cmd.Env = append(os.Environ(), "DROVEWAY_CONTEXT="+l.ContextFile())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.env.In, a.env.Out, a.env.Err
-	err := cmd.Run()
+	err = cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return &commandFailed{args[1], exit.ExitCode()}
 	}
@@ -116,6 +121,19 @@ func (a *app) execIn(ctx context.Context, l *lab.Lab, args []string) error {
 		return droveway.Errorf(droveway.Invalid, "run %s in %s: %w", args[1], args[0], err)
 	}
 	return nil
+}
+
+// placeIn is the namespace of a place.
+func placeIn(l *lab.Lab, name string) (string, error) {
+	switch {
+	case name == "server":
+		return l.ServerNS(), nil
+	case name == "client":
+		return l.ClientNS(), nil
+	case slices.Contains(l.Hosts(), name):
+		return l.HostNS(name), nil
+	}
+	return "", droveway.Errorf(droveway.NotFound, "the lab has no place %q: it has server, client, %s", name, strings.Join(l.Hosts(), ", "))
 }
 
 // commandFailed is a command of somebody else that was run and failed. Its exit

@@ -112,6 +112,7 @@ func machineStop(a *app) *cobra.Command {
 		return a.finish(r.ctx, r.api, j, &f, nil)
 	})
 	f.add(c)
+	c.Example = "  droveway machine stop web-1 --grace 2m --wait"
 	c.Flags().Var(secondsValue{&s.GraceSeconds}, "grace", "time that the guest has to power down before it is killed (default: the server's)")
 	return c
 }

@@ -70,7 +70,7 @@ func (f *createFlags) add(a *app, c *cobra.Command) {
 	fs.IntVar(&f.spec.CPUs, "cpus", f.spec.CPUs, "number of CPUs")
 	fs.StringVar((*string)(&f.spec.CPU), "cpu", "", "`CPU` that the guest sees: baseline (what all hosts give, so that it can move to each), host, x86-64-v1 to x86-64-v4, or a model of the hypervisor; +FLAG adds one (default baseline)")
 	fs.Var(sizeValue{&f.spec.MemoryMiB}, "memory", "memory, as 512M or 2G")
-	addChoice(c, &f.spec.Firmware, "firmware", "bios or uefi (default: what the image of its first disk needs)", droveway.BIOS, droveway.UEFI)
+	AddChoice(c, &f.spec.Firmware, "firmware", "bios or uefi (default: what the image of its first disk needs)", droveway.BIOS, droveway.UEFI)
 	fs.StringVar(&f.image, "image", "", "image of the root disk")
 	fs.StringArrayVar(&f.disks, "disk", nil, "a `disk`, as name=root,image=debian-12,size=20G,format=raw (format raw or qcow2); repeat it for more")
 	fs.StringArrayVar(&f.networks, "network", nil, "a `network` to be on, as NAME or name=NAME,address=10.20.0.50,mac=…; repeat it for more")

@@ -23,5 +23,7 @@ func machineRate(a *app) *cobra.Command {
 		return printOne(a, j, jobColumns)
 	})
 	c.Long = rateLong
+	c.Example = `  droveway machine rate web-1 20M
+  droveway machine rate web-1 0`
 	return c
 }

@@ -34,6 +34,8 @@ func machineResize(a *app) *cobra.Command {
 		return a.finish(r.ctx, r.api, j, &f, resized)
 	})
 	c.Long = resizeLong
+	c.Example = `  droveway machine resize web-1 --disk root=20G --wait
+  droveway machine resize web-1 --cpus 4 --memory 8G --dry-run`
 	f.add(c)
 	c.Flags().Var(diskSizes{&z.Disks}, "disk", "a `disk` and its new size, as root=20G; repeat it for more")
 	c.Flags().Var(countValue{&z.CPUs}, "cpus", "`number` of CPUs (default: as it is)")

@@ -33,10 +33,13 @@ func machineRestart(a *app) *cobra.Command {
 		return a.finish(r.ctx, r.api, j, &f, restarted)
 	})
 	c.Long = restartLong
+	c.Example = `  droveway machine restart web-1 --wait
+  droveway machine restart web-1 --to host-b --mode refresh --wait
+  droveway machine restart web-1 --grace 2m --within 5m`
 	f.add(c)
 	c.Flags().StringVar(&m.To, "to", "", "`host` to restart on (default: the server chooses)")
 	c.Flags().Var(rateValue{&m.SyncRate}, "sync-rate", "bound of the disk copy a second, as 50M (default: none)")
-	addChoice(c, &m.Mode, "mode", "reboot (default), or refresh: go on with its memory in a new instance", "reboot", "refresh")
+	AddChoice(c, &m.Mode, "mode", "reboot (default), or refresh: go on with its memory in a new instance", "reboot", "refresh")
 	c.Flags().Var(secondsValue{&m.GraceSeconds}, "grace", "time that the guest has to power down (default: 30s)")
 	c.Flags().Var(secondsValue{&m.WithinSeconds}, "within", "time that the guest has for a sign of life (default: 3m)")
 	c.Flags().BoolVar(&dry, "dry-run", false, "tell what would happen, and change nothing")

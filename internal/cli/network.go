@@ -35,6 +35,7 @@ func networkCreate(a *app) *cobra.Command {
 		}
 		return printOne(a, n, networkColumns)
 	})
+	c.Example = "  droveway network create inside --subnet 10.30.0.0/24"
 	c.Flags().StringVar(&subnet, "subnet", "", "IPv4 `subnet` that machines get their addresses from, as 10.30.0.0/24")
 	c.Flags().Uint32Var(&vni, "vni", 0, "VXLAN network identifier (default: the server gives one)")
 	return c

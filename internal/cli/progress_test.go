@@ -92,6 +92,17 @@ func TestJobWaits(t *testing.T) {
 	}
 }
 
+func TestJobResultIsReadable(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		"": "", `"done"`: "done", `{"from":"a","memory":{"passes":4}}`: "from: a\n\tmemory:\n\t  passes: 4",
+	} {
+		if got := jobResult(droveway.Job{Result: []byte(raw)}); got != want {
+			t.Errorf("%s is %q, want %q", raw, got, want)
+		}
+	}
+}
+
 func waiting(j droveway.Job, why string) droveway.Job {
 	j.Waits = why
 	return j

@@ -94,6 +94,9 @@ func relationList(a *app) *cobra.Command {
 		}
 		return validOutput(a.output)
 	}
+	c.Example = `  droveway relation ls --internal
+  droveway relation ls --host db-1 --evidence pattern
+  droveway relation ls -o csv`
 	c.Flags().StringVar(&f.Host, "host", "", "only those of a `host`")
 	c.Flags().StringVar(&f.Service, "service", "", "only those of a `service`, by its short name")
 	c.Flags().StringVar(&f.State, "state", "", "only those that are active, stale, or removed of late")
@@ -244,6 +247,7 @@ func relationPolicySet(a *app) *cobra.Command {
 		}
 		return printOne(a, p, policyColumns)
 	})
+	c.Example = "  droveway relation policy set --site berlin --opt-out 192.0.2.0/24"
 	c.Long = "Say where patterns may be emitted. A flag replaces what it names, and with an empty\nvalue clears it; what no flag names stays. Only probes that run with --active emit."
 	c.Flags().StringSliceVar(&sites, "site", nil, "`site` that opts in")
 	c.Flags().StringSliceVar(&out, "opt-out", nil, "`target` that no pattern may reach: 192.0.2.0/24, 192.0.2.1 or 192.0.2.1:443")

@@ -104,6 +104,7 @@ func relationWaves(a *app) *cobra.Command {
 		}
 		return printList(a, all, waveColumns)
 	})
+	c.Example = "  droveway relation waves --hosts 10 --window 4h"
 	c.Long = "Plan in which order to move all hosts: hosts of an application stay together where\nthey fit, and no server moves later than its clients where that can be. What the\nprobes say that disks hold, and how fast past moves copied, tell how long a wave\ntakes."
 	f := c.Flags()
 	f.IntVar(&l.Hosts, "hosts", 0, "at most so many hosts in a wave (default: no limit)")

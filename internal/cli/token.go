@@ -25,7 +25,9 @@ func tokenCreate(a *app) *cobra.Command {
 		}
 		return printOne(a, out, tokenColumns)
 	})
-	addChoice(c, &t.Role, "role", "what it is for: host lets one host join, probe one probe", "host", "probe")
+	c.Example = `  droveway token create --role host
+  droveway token create --role probe --life 24h`
+	AddChoice(c, &t.Role, "role", "what it is for: host lets one host join, probe one probe", "host", "probe")
 	c.Flags().StringVar(&t.Life, "life", "", "how long it is good for, as 30m (default 1h)")
 	return c
 }

@@ -61,6 +61,7 @@ func serverCommand() *cobra.Command {
 	var log logFlags
 	c := &cobra.Command{
 		Use: "server", Short: "Run the server of a fleet", Args: cli.NoOperands,
+		Example: "  droveway server --data /var/lib/droveway/server --listen 192.0.2.1:7443 --bus-listen 192.0.2.1:7422",
 		RunE: func(c *cobra.Command, _ []string) error {
 			frugal(serverMemory)
 			cfg.Log = log.logger(c)
@@ -108,6 +109,7 @@ func hostCommand() *cobra.Command {
 	var peers []string
 	c := &cobra.Command{
 		Use: "host", Short: "Run this machine as a host; with a verb: the hosts of the fleet", Args: cli.NoOperands,
+		Example: `  droveway host --server https://192.0.2.1:7443 --ca ca-cert.pem --name host-a --address 192.0.2.11 --token TOKEN`,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			frugal(hostMemory)
 			cfg.Log = log.logger(c)
@@ -137,9 +139,10 @@ func hostCommand() *cobra.Command {
 	f.StringVar(&cfg.Token, "token", "", "join token, needed once (default $DROVEWAY_TOKEN)")
 	f.StringVar(&cfg.Name, "name", "", "name in the fleet (default: that of the machine)")
 	f.StringVar(&address, "address", "", "IP `address` for the traffic between hosts (default: the one that reaches the server)")
-	f.StringVar(&cfg.Driver, "driver", "qemu", "what runs guests: qemu, or mem for tests")
+	cfg.Driver = "qemu"
+	cli.AddChoice(c, &cfg.Driver, "driver", "what runs guests: qemu, or mem for tests", "qemu", "mem")
 	f.StringVar(&cfg.GuestUser, "guest-user", "", "`user` that guests run as (default: droveway, or else nobody)")
-	f.StringVar(&cfg.Accel, "accel", "", "kvm or tcg (default: the best there is)")
+	cli.AddChoice(c, &cfg.Accel, "accel", "kvm or tcg (default: the best there is)", "kvm", "tcg")
 	f.StringSliceVar(&cfg.HideCPU, "hide-cpu", nil, "`flags` of the CPU that no guest gets here, as avx512f,rtm: for hosts whose guests must be able to move to older ones, or that have a flag that is not to be trusted")
 	f.StringSliceVar(&peers, "vxlan-peer", nil, "IP `address` that takes part in machine networks besides the hosts")
 	return c

@@ -100,12 +100,12 @@ func join(ctx context.Context, cfg HostConfig) (identity, error) {
 // newIdentity fills in what the operator left out.
 func newIdentity(cfg HostConfig) (identity, error) {
 	id := identity{Bus: bus.Credentials{Name: cfg.Name, Role: cfg.role}, API: client.Context{Server: cfg.Server}, Address: cfg.Address}
-	if cfg.Token == "" {
+	if cfg.Token == "" || cfg.CA == "" || cfg.Server == "" {
 		return id, droveway.Errorf(droveway.Invalid, "this host has not joined a fleet: give --server, --ca and --token (from droveway token create)")
 	}
 	ca, err := os.ReadFile(cfg.CA)
 	if err != nil {
-		return id, droveway.Errorf(droveway.Invalid, "read the server's CA: %w: give --ca", err)
+		return id, droveway.Errorf(droveway.Invalid, "read the server's CA: %w: give its file with --ca", err)
 	}
 	id.API.CA = string(ca)
 	if id.Bus.Name == "" {

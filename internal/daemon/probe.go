@@ -141,6 +141,7 @@ func probeCommand() *cobra.Command {
 	var optOut []string
 	c := &cobra.Command{
 		Use: "probe", Short: "Watch who this machine talks to; with a verb: the probes of the fleet", Args: cli.NoOperands,
+		Example: "  droveway probe --server https://192.0.2.1:7443 --ca ca-cert.pem --name db-1 --site berlin --token TOKEN",
 		RunE: func(c *cobra.Command, _ []string) error {
 			frugal(probeMemory)
 			cfg.Log = log.logger(c)

@@ -64,7 +64,7 @@ func openFile(path string, open opener) (*Source, error) {
 	s, err := read(f, info.Size(), open)
 	if err != nil {
 		_ = f.Close()
-		return nil, err
+		return nil, droveway.Errorf(droveway.KindOf(err), "image %s: %w", path, err)
 	}
 	for i, name := range s.Parts {
 		s.Parts[i] = filepath.Join(filepath.Dir(path), name)
