@@ -4,15 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -259,24 +253,6 @@ func (a *app) importStream(ctx context.Context, name string, f *importFlags) err
 	})
 }
 
-// uploadName names the upload of files: the same for the same files as long as they
-// do not change, so that a second attempt goes on with the first.
-func uploadName(paths []string) (string, error) {
-	h := sha256.New()
-	for _, p := range paths {
-		path, err := filepath.Abs(p)
-		if err != nil {
-			return "", droveway.Errorf(droveway.Internal, "find %s: %w", p, err)
-		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return "", droveway.Errorf(droveway.Invalid, "look at the image: %w", err)
-		}
-		fmt.Fprintf(h, "%s\x00%d\x00%d\x00", path, info.Size(), info.ModTime().UnixNano())
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16]), nil
-}
-
 func (a *app) startImport(ctx context.Context, api *client.Client, name string, f *importFlags) error {
 	j, err := api.StartImport(ctx, name, f.req, client.Request(f.request))
 	if err != nil {
@@ -325,121 +301,4 @@ func (a *app) imported(ctx context.Context, api *client.Client, j droveway.Job) 
 		return printOne(a, images[0], imageColumns)
 	}
 	return printList(a, images, imageColumns)
-}
-
-var plannedImageColumns = []column[droveway.PlannedImage]{
-	{title: "image", value: func(i droveway.PlannedImage) string { return i.Name }},
-	{title: "from", value: func(i droveway.PlannedImage) string { return strings.TrimSpace(i.From + " " + i.Member) }},
-	{title: "becomes", value: becomes},
-	{title: "size", value: func(i droveway.PlannedImage) string { return bytesText(i.Size) }},
-	{title: "system", value: func(i droveway.PlannedImage) string { return systemText(i.System) }},
-	{title: "firmware", value: func(i droveway.PlannedImage) string { return string(i.Firmware) }},
-	{title: "repair", value: func(i droveway.PlannedImage) string { return yesNo(i.Repair) }},
-	{title: "check", value: func(i droveway.PlannedImage) string { return yesNo(i.Check) }},
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
-}
-
-// foreseen lists what will not work and what a repair would change.
-func (a *app) foreseen(i droveway.PlannedImage) error {
-	if i.System == nil || len(i.System.Findings)+len(i.System.Steps) == 0 {
-		return nil
-	}
-	w := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\n%s\tWHAT\tWHY\n", strings.ToUpper(i.Name))
-	for _, f := range i.System.Findings {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Level, f.What, strings.TrimSuffix(f.Why+": "+f.Advice, ": "))
-	}
-	for _, s := range i.System.Steps {
-		what := s.What
-		if len(s.Runs) > 0 {
-			what += ", by " + strings.Join(s.Runs, ", ")
-		}
-		fmt.Fprintf(w, "change\t%s\t%s\n", what, s.Why)
-	}
-	return flush(w)
-}
-
-func becomes(i droveway.PlannedImage) string {
-	if i.Repair {
-		return string(droveway.QCOW2) + ", repaired"
-	}
-	if i.Member == "" && string(i.Format) == strings.Fields(i.From + " ?")[0] {
-		return string(i.Format) + ", as it is"
-	}
-	return string(i.Format)
-}
-
-func (a *app) printPlan(p droveway.ImportPlan) error {
-	if a.output != "table" {
-		return a.encode(p)
-	}
-	if err := printList(a, p.Images, plannedImageColumns); err != nil {
-		return err
-	}
-	for _, i := range p.Images {
-		if err := a.foreseen(i); err != nil {
-			return err
-		}
-	}
-	for _, n := range p.Notes {
-		if err := writeLine(a.env.Out, "note: "+n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// upload shows how far an upload is.
-type upload struct {
-	p     *progress
-	name  string
-	total int64 // 0: not known
-	began time.Time
-	first int64 // bytes that were there before
-	done  int64
-	shown time.Time
-}
-
-func (a *app) newUpload(name string, total int64) *upload {
-	return &upload{p: &progress{w: a.env.Err, columns: a.env.Columns}, name: name, total: total, began: time.Now(), first: -1}
-}
-
-const redraw = 200 * time.Millisecond
-
-func (u *upload) show(done int64) {
-	if u.first < 0 {
-		u.first = done
-	}
-	if u.done = done; time.Since(u.shown) >= redraw {
-		u.draw(fmt.Sprint(done >> 30))
-	}
-}
-
-// end shows the last place that was reached.
-func (u *upload) end() {
-	if u.done > 0 {
-		u.draw("end")
-	}
-	u.p.end()
-}
-
-func (u *upload) draw(key string) {
-	u.shown = time.Now()
-	p := droveway.Progress{Done: u.done, Total: u.total}
-	if past := time.Since(u.began); past > redraw {
-		p.Rate = int64(float64(u.done-u.first) / past.Seconds())
-	}
-	if p.Rate > 0 && p.Total > 0 {
-		p.Remaining = (p.Total - p.Done) * 1000 / p.Rate
-	}
-	if p.Total > 0 {
-		key = fmt.Sprint(u.done * tenths / p.Total)
-	}
-	u.p.show(key, fmt.Sprintf("image %s: %s", u.name, progressText(p)))
 }

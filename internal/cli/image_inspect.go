@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -23,13 +24,19 @@ import (
 // inspectGC lets the heap grow to a few times what is in use, which is some 10 MiB.
 const inspectGC = 400
 
+// inspectFlags are the flags of image inspect.
+type inspectFlags struct {
+	explain  bool
+	alone    bool // the plan of a repair and no more
+	vectors  string
+	keyFiles []string
+	disc     string
+	wishes   preflight.Wishes
+}
+
 // imageInspect needs no server: it reads the file by itself.
 func imageInspect(a *app) *cobra.Command {
-	var explain, alone bool
-	var wishes preflight.Wishes
-	var vectors string
-	var keyFiles []string
-	var disc string
+	var f inspectFlags
 	c := &cobra.Command{
 		Use: "inspect FILE", Short: "Tell what an image holds and what must change for it to run here",
 		Long: "Reads an image (raw, qcow2, VMDK, VHD, VHDX or OVA) without mounting, changing or starting it,\nand needs no server. --explain shows what every test gave and why the system was recognised.",
@@ -40,50 +47,54 @@ func imageInspect(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			// One short run that keeps little: to collect what it leaves costs more.
 			defer debug.SetGCPercent(debug.SetGCPercent(inspectGC))
-			if err := wishes.Validate(); err != nil {
-				return err
-			}
-			if disc != "" {
-				drivers, done, err := preflight.Drivers(disc)
-				if err != nil {
-					return droveway.Errorf(droveway.KindOf(err), "--virtio-win %s: %w", disc, err)
-				}
-				defer done()
-				wishes.VirtioWin = drivers
-			}
-			c, err := catalog(vectors)
-			if err != nil {
-				return err
-			}
-			keys, err := luks.ReadKeys(keyFiles)
-			if err != nil {
-				return err
-			}
-			var plan *repair.Plan
-			r, err := inspect.File(cmd.Context(), args[0], inspect.Options{Catalog: c, Keys: keys, Then: func(r *inspect.Report, t *filesystem.Tree) (err error) {
-				plan, err = repair.MakeWith(r, t, wishes.Options())
-				return err
-			}})
-			switch {
-			case err != nil:
-				return err
-			case alone && a.output == "table":
-				return writePlan(a.env.Out, plan, wishes.Full())
-			case alone:
-				return a.encode(plan)
-			case a.output == "table":
-				return writeInspection(a.env.Out, r, plan, explain)
-			}
-			return a.encode(inspected{r, plan})
+			return a.inspect(cmd.Context(), args[0], f)
 		},
 	}
-	c.Flags().BoolVar(&explain, "explain", false, "show the tests and how near each system is")
-	c.Flags().BoolVar(&alone, "preflight", false, "show what a repair would change, file by file, and what will not work")
-	c.Flags().StringVar(&vectors, "vectors", "", "folder of further identification files (*.yaml)")
-	c.Flags().StringVar(&disc, "virtio-win", "", "`file` that is a virtio-win ISO: what a repair would take from it for a Windows")
-	addHow(c, &wishes.Addresses, &wishes.Rebuild)
-	c.Flags().StringArrayVar(&keyFiles, "luks-key", nil, "file with a key or passphrase for encrypted volumes; UUID=FILE for one of them (repeatable)")
+	c.Flags().BoolVar(&f.explain, "explain", false, "show the tests and how near each system is")
+	c.Flags().BoolVar(&f.alone, "preflight", false, "show what a repair would change, file by file, and what will not work")
+	c.Flags().StringVar(&f.vectors, "vectors", "", "`folder` of further identification files (*.yaml)")
+	c.Flags().StringVar(&f.disc, "virtio-win", "", "`file` that is a virtio-win ISO: what a repair would take from it for a Windows")
+	addHow(c, &f.wishes.Addresses, &f.wishes.Rebuild)
+	c.Flags().StringArrayVar(&f.keyFiles, "luks-key", nil, "`file` with a key or passphrase for encrypted volumes; UUID=FILE for one of them (repeatable)")
 	return c
+}
+
+func (a *app) inspect(ctx context.Context, path string, f inspectFlags) error {
+	if err := f.wishes.Validate(); err != nil {
+		return err
+	}
+	if f.disc != "" {
+		drivers, done, err := preflight.Drivers(f.disc)
+		if err != nil {
+			return droveway.Errorf(droveway.KindOf(err), "--virtio-win %s: %w", f.disc, err)
+		}
+		defer done()
+		f.wishes.VirtioWin = drivers
+	}
+	systems, err := catalog(f.vectors)
+	if err != nil {
+		return err
+	}
+	keys, err := luks.ReadKeys(f.keyFiles)
+	if err != nil {
+		return err
+	}
+	var plan *repair.Plan
+	r, err := inspect.File(ctx, path, inspect.Options{Catalog: systems, Keys: keys, Then: func(r *inspect.Report, t *filesystem.Tree) (err error) {
+		plan, err = repair.MakeWith(r, t, f.wishes.Options())
+		return err
+	}})
+	switch {
+	case err != nil:
+		return err
+	case f.alone && a.output == "table":
+		return writePlan(a.env.Out, plan, f.wishes.Full())
+	case f.alone:
+		return a.encode(plan)
+	case a.output == "table":
+		return writeInspection(a.env.Out, r, plan, f.explain)
+	}
+	return a.encode(inspected{r, plan})
 }
 
 // inspected is what is known of an image.

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/host"
@@ -88,11 +89,11 @@ func (m *Moves) firstRound(ctx context.Context, r *run) (map[string][]int64, err
 	if h.Instance == hypervisor.Gone || !h.Ready {
 		return nil, droveway.Errorf(droveway.Unavailable, "the disks are not mirrored at the moment")
 	}
-	differ, done := map[string][]int64{}, int64(0)
+	differ, done, began := map[string][]int64{}, int64(0), time.Now()
 	for _, d := range r.State.Target.Disks {
 		source, target := m.sides(r.State, d.Name)
 		chunks, err := volume.Compare(ctx, source, target, d.Size, func(n, _ int64) {
-			r.Progress(droveway.Progress{Done: done + n, Total: h.Total})
+			r.Progress(soFar(done+n, h.Total, time.Since(began)))
 		})
 		if err != nil {
 			return nil, err
@@ -100,6 +101,17 @@ func (m *Moves) firstRound(ctx context.Context, r *run) (map[string][]int64, err
 		differ[d.Name], done = chunks, done+d.Size
 	}
 	return differ, nil
+}
+
+// soFar is the progress of work that goes at an even pace. A rate that was measured
+// for less than a second says nothing.
+func soFar(done, total int64, past time.Duration) droveway.Progress {
+	p := droveway.Progress{Done: done, Total: total}
+	if past >= time.Second {
+		p.Rate = int64(float64(done) / past.Seconds())
+		p.Remaining = remaining(total-done, p.Rate)
+	}
+	return p
 }
 
 func (m *Moves) lastRound(ctx context.Context, s *state, differ map[string][]int64) error {

@@ -92,3 +92,15 @@ func TestVerdictThatMeetsAnEarlierOne(t *testing.T) {
 	}
 	w.mustLive(1, 1)
 }
+
+func TestSoFar(t *testing.T) {
+	t.Parallel()
+	for past, want := range map[time.Duration]droveway.Progress{
+		900 * time.Millisecond: {Done: 30, Total: 90},
+		3 * time.Second:        {Done: 30, Total: 90, Rate: 10, Remaining: 6000},
+	} {
+		if got := soFar(30, 90, past); got != want {
+			t.Errorf("after %s: %+v, want %+v", past, got, want)
+		}
+	}
+}
