@@ -168,10 +168,21 @@ func (a *Agent) machine(name string) *machine {
 	defer a.mu.Unlock()
 	m := a.machines[name]
 	if m == nil {
-		m = &machine{name: name, rec: record{Instance: Instance{Machine: name}, Role: RoleNone}}
+		m = newMachine(name)
 		a.machines[name] = m
 	}
 	return m
+}
+
+// look gives the entry of a machine to one who only looks: of a machine that the host
+// knows nothing of, whatever its name, it keeps none.
+func (a *Agent) look(name string) *machine {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if m := a.machines[name]; m != nil {
+		return m
+	}
+	return newMachine(name)
 }
 
 // lock gives a command the entry of a machine to itself. While it waited for the
@@ -202,6 +213,14 @@ func (a *Agent) forget(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.machines, name)
+}
+
+// forgetBlank drops an entry that a command was given and left as it was, since it was
+// refused or had nothing to do. The caller holds the entry.
+func (a *Agent) forgetBlank(m *machine) {
+	if m.rec.blank() && m.instance() == nil && m.serving() == nil {
+		a.forget(m.name)
+	}
 }
 
 func (a *Agent) restorer() hypervisor.Restorer {
@@ -300,7 +319,7 @@ func command[In order, Out any](a *Agent, verb string, fn func(context.Context, 
 		}
 		if ends(verb) {
 			// One that is refused below must not disturb either.
-			seen := a.machine(r.Machine).record()
+			seen := a.look(r.Machine).record()
 			if err := seen.admit(r.Token, in); err != nil {
 				return nil, err
 			}
@@ -309,6 +328,7 @@ func command[In order, Out any](a *Agent, verb string, fn func(context.Context, 
 		return a.tasks.do(ctx, taskKey{r.Machine, verb, r.Token, string(raw)}, func(ctx context.Context, t *task) (any, error) {
 			m := a.lock(r.Machine)
 			defer m.mu.Unlock()
+			defer a.forgetBlank(m)
 			if err := m.rec.admit(r.Token, in); err != nil {
 				return nil, err
 			}

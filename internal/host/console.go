@@ -26,7 +26,7 @@ func (a *Agent) console(ctx context.Context, c Console) (ConsoleData, error) {
 	if c.Offset < 0 {
 		return ConsoleData{}, droveway.Errorf(droveway.Invalid, "console of machine %s: offset %d: give 0 or more", c.Machine, c.Offset)
 	}
-	o := a.observe(ctx, a.machine(c.Machine))
+	o := a.observe(ctx, a.look(c.Machine))
 	if o.Console == "" {
 		return ConsoleData{Next: c.Offset}, nil
 	}

@@ -285,5 +285,5 @@ func (a *Agent) removeDir(dir string) {
 }
 
 func (a *Agent) show(ctx context.Context, r Ref) (Observed, error) {
-	return a.observe(ctx, a.machine(r.Machine)), nil
+	return a.observe(ctx, a.look(r.Machine)), nil
 }

@@ -29,6 +29,10 @@ type machine struct {
 	still *still               // a guest that is held still
 }
 
+func newMachine(name string) *machine {
+	return &machine{name: name, rec: record{Instance: Instance{Machine: name}, Role: RoleNone}}
+}
+
 func (m *machine) instance() hypervisor.Instance {
 	m.see.Lock()
 	defer m.see.Unlock()

@@ -30,6 +30,11 @@ type record struct {
 	Proved    bool              `json:"proved,omitempty"`    // hydrating: the disks are proved equal, and leave their origin
 }
 
+// blank reports whether the record says nothing of the machine, and so is not on disk.
+func (r *record) blank() bool {
+	return r.departed() && r.Instance.UUID == "" && r.Instance.Token == 0
+}
+
 // left is the role that an instance that is gone leaves behind: disks that were about to
 // leave their origin are the machine's.
 func (r *record) left(role Role) Role {

@@ -99,7 +99,7 @@ const awaitMax = 500 * time.Millisecond
 // await answers at once when the memory is held or sending has ended, and else
 // after awaitMax.
 func (a *Agent) await(ctx context.Context, r Ref) (hypervisor.MemoryProgress, error) {
-	m := a.machine(r.Machine)
+	m := a.look(r.Machine)
 	mv, err := m.mover()
 	if err != nil {
 		return hypervisor.MemoryProgress{}, err

@@ -182,7 +182,7 @@ func share(rate int64, disks int) int64 {
 // hydration answers at once when the disks are ready or the instance is gone,
 // and else after awaitMax.
 func (a *Agent) hydration(ctx context.Context, r Ref) (Hydration, error) {
-	m := a.machine(r.Machine)
+	m := a.look(r.Machine)
 	mv, err := m.mover()
 	if err != nil {
 		return a.withLacks(m, Hydration{Instance: hypervisor.Gone})
