@@ -14,7 +14,8 @@ const (
 	history = 32 << 10
 	room    = 96 << 10 // beyond the history, until it is moved
 	longest = 258      // of a copy
-	slack   = 16       // that a copy may write beyond its end
+	slack   = stride   // that a copy may write beyond its end
+	window  = history + room + longest + slack
 )
 
 // Reader unpacks a stream.
@@ -26,7 +27,7 @@ type Reader struct {
 	buf uint64 // bits, the next one lowest. Above n it may have bits of in beyond pos
 	n   uint   // how many there are
 
-	win    []byte // what was unpacked: history, and what is not yet read
+	win    *[window]byte // what was unpacked: history, and what is not yet read
 	rd, wr int
 
 	todo  func(*Reader) error // what comes next
@@ -34,15 +35,17 @@ type Reader struct {
 	plain int                 // bytes of a stored block that are still to come
 	err   error
 
+	codewords       *[litRoom + distRoom]entry // of lit and dist
 	mean            *symbols
 	lit, dist, lens table
 }
 
 // NewReader unpacks DEFLATE.
 func NewReader(src *bufio.Reader) *Reader {
+	codewords := new([litRoom + distRoom]entry)
 	return &Reader{
-		src: src, win: make([]byte, history+room+longest+slack), todo: (*Reader).head, mean: newSymbols(),
-		lit: table{make([]entry, litRoom), litBits}, dist: table{make([]entry, distRoom), distBits}, lens: table{make([]entry, lenRoom), lenBits},
+		src: src, win: new([window]byte), todo: (*Reader).head, mean: newSymbols(), codewords: codewords,
+		lit: table{codewords[:litRoom], litBits}, dist: table{codewords[litRoom:], distBits}, lens: table{make([]entry, lenRoom), lenBits},
 	}
 }
 
@@ -63,7 +66,7 @@ func (z *Reader) Read(p []byte) (int, error) {
 // more unpacks until the window is full or the stream ends.
 func (z *Reader) more() {
 	if z.wr > history {
-		copy(z.win, z.win[z.wr-history:z.wr])
+		copy(z.win[:], z.win[z.wr-history:z.wr])
 		z.rd, z.wr = history, history
 	}
 	for z.err == nil && !z.full() {
@@ -201,7 +204,7 @@ func (z *Reader) lengths(into []uint8) error {
 		if err != nil {
 			return err
 		}
-		what := uint8(e >> baseShift)
+		what := uint8(e.base())
 		if what < 16 {
 			into[i] = what
 			i++
@@ -278,7 +281,7 @@ func (z *Reader) slow() (ended bool, err error) {
 	if distance > z.wr {
 		return false, ErrDamaged
 	}
-	repeat(z.win, z.wr, distance, length)
+	repeat(z.win[:], z.wr, distance, length)
 	z.wr += length
 	return false, nil
 }
@@ -292,7 +295,7 @@ func (z *Reader) symbol(t *table) (entry, error) {
 			return 0, short
 		}
 		z.drop(t.first)
-		e = t.entries[uint64(e>>baseShift)+z.buf&(1<<(e>>codeShift&codeMask)-1)]
+		e = t.entries[uint64(e.base())+z.buf&(1<<(e>>codeShift&codeMask)-1)]
 	}
 	code := uint(e >> codeShift & codeMask)
 	switch {
@@ -311,7 +314,7 @@ func (z *Reader) symbol(t *table) (entry, error) {
 // extra reads the extra bits of a codeword.
 func (z *Reader) extra(e entry) (int, error) {
 	b, err := z.bits(e.take() - uint(e>>codeShift&codeMask))
-	return int(e>>baseShift) + int(b), err
+	return e.base() + int(b), err
 }
 
 // bits reads up to 32 bits.

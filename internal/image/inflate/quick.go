@@ -2,58 +2,63 @@ package inflate
 
 import "encoding/binary"
 
-// ahead is how many bytes are taken at once.
-const ahead = 8
+const (
+	// ahead is how many bytes are taken at once.
+	ahead = 8
+	// stride is how much is copied at once: nine of ten copies are no longer.
+	stride = 2 * ahead
+)
 
 // quick unpacks while so much can be taken at once, and the longest copy has room. It
 // keeps everything in variables of its own: fields would be written back each time.
 //
-// One refill gives 56 bits or more: a length with its distance has 48 at most, three
-// literals of the first table 33.
+// Of n only the lowest six bits count, so that a whole entry can be taken off it. Each
+// turn begins with 56 bits or more: a length with its distance has 48 at most, two
+// literals of the first table 22. The entry of the next codeword is looked up before a
+// copy, as each may have to wait for memory; it is taken only in the next turn.
 func (z *Reader) quick() (ended bool, err error) {
-	lit, dist := (*[litRoom]entry)(z.lit.entries), (*[distRoom]entry)(z.dist.entries)
-	in, win := z.in, z.win
+	codes, win, in := z.codewords, z.win, z.in
 	pos, wr, buf, n := z.pos, z.wr, z.buf, z.n
-	for pos+ahead <= len(in) && wr < history+room {
-		buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
-		pos += int((63 - n&63) >> 3)
-		n |= 56
-
-		e := lit[buf&(1<<litBits-1)]
+	if pos+4*ahead > len(in) {
+		return false, nil
+	}
+	buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
+	pos += int((63 - n) >> 3 & 7)
+	n |= 56
+	e := codes[buf&(1<<litBits-1)]
+	for pos+3*ahead <= len(in) && wr < history+room {
 		if e&literal != 0 {
-			buf, n = buf>>(e&takeMask), n-e.take()
+			buf, n = buf>>(e&takeMask), n-uint(e)
 			win[wr] = byte(e >> baseShift)
 			wr++
-			if e = lit[buf&(1<<litBits-1)]; e&literal != 0 {
-				buf, n = buf>>(e&takeMask), n-e.take()
+			if e = codes[buf&(1<<litBits-1)]; e&literal != 0 {
+				buf, n = buf>>(e&takeMask), n-uint(e)
 				win[wr] = byte(e >> baseShift)
 				wr++
-				if e = lit[buf&(1<<litBits-1)]; e&literal != 0 {
-					buf, n = buf>>(e&takeMask), n-e.take()
-					win[wr] = byte(e >> baseShift)
-					wr++
-					continue
-				}
-			}
-			if pos+ahead > len(in) {
-				break
+				e = codes[buf&(1<<litBits-1)]
 			}
 			buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
-			pos += int((63 - n&63) >> 3)
+			pos += int((63 - n) >> 3 & 7)
 			n |= 56
+			if e&literal != 0 {
+				continue
+			}
 		}
 		if e&link != 0 {
 			buf, n = buf>>litBits, n-litBits
-			e = lit[(uint64(e>>baseShift)+buf&(1<<(e>>codeShift&codeMask)-1))%litRoom]
-			if e&literal != 0 {
-				buf, n = buf>>(e&takeMask), n-e.take()
+			if e = codes[second(e, buf)%litRoom]; e&literal != 0 {
+				buf, n = buf>>(e&takeMask), n-uint(e)
 				win[wr] = byte(e >> baseShift)
 				wr++
+				buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
+				pos += int((63 - n) >> 3 & 7)
+				n |= 56
+				e = codes[buf&(1<<litBits-1)]
 				continue
 			}
 		}
 		if e&copying == 0 {
-			buf, n = buf>>(e&takeMask), n-e.take()
+			buf, n = buf>>(e&takeMask), n-uint(e)
 			if ended = e&end != 0; ended {
 				z.todo = (*Reader).head
 			} else {
@@ -62,29 +67,54 @@ func (z *Reader) quick() (ended bool, err error) {
 			break
 		}
 		length := e.value(buf)
-		buf, n = buf>>(e&takeMask), n-e.take()
+		buf, n = buf>>(e&takeMask), n-uint(e)
 
-		d := dist[buf&(1<<distBits-1)]
+		d := codes[litRoom+buf&(1<<distBits-1)]
 		if d&link != 0 {
 			buf, n = buf>>distBits, n-distBits
-			d = dist[(uint64(d>>baseShift)+buf&(1<<(d>>codeShift&codeMask)-1))%distRoom]
+			d = codes[litRoom+second(d, buf)%distRoom]
 		}
 		distance := d.value(buf)
-		buf, n = buf>>(d&takeMask), n-d.take()
+		buf, n = buf>>(d&takeMask), n-uint(d)
 		if d&copying == 0 || distance > wr {
 			err = ErrDamaged
 			break
 		}
+		buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
+		pos += int((63 - n) >> 3 & 7)
+		n |= 56
+		e = codes[buf&(1<<litBits-1)]
 		if distance < ahead {
-			repeat(win, wr, distance, length)
+			repeat(win[:], wr, distance, length)
 			wr += length
 			continue
 		}
-		from, to := wr-distance, wr
-		for wr += length; to < wr; from, to = from+ahead, to+ahead {
-			binary.LittleEndian.PutUint64(win[to:], binary.LittleEndian.Uint64(win[from:]))
+		to, from := uint(wr), uint(wr-distance)
+		if to > window-stride || from > window-stride { // never; it spares checks below
+			err = ErrDamaged
+			break
+		}
+		copyWords((*[stride]byte)(win[to:]), (*[stride]byte)(win[from:]))
+		wr += length
+		for ; length > stride; length -= stride {
+			to, from = to+stride, from+stride
+			if to > window-stride || from > window-stride {
+				return false, ErrDamaged
+			}
+			copyWords((*[stride]byte)(win[to:]), (*[stride]byte)(win[from:]))
 		}
 	}
-	z.pos, z.wr, z.buf, z.n = pos, wr, buf, n
+	z.pos, z.wr, z.buf, z.n = pos, wr, buf, n&63
 	return ended, err
+}
+
+// second is the place in the table behind a link.
+func second(e entry, buf uint64) uint64 {
+	return uint64(e>>baseShift) + buf&(1<<(e>>codeShift&codeMask)-1)
+}
+
+// copyWords copies word after word, as what comes later may be a copy of what comes first.
+func copyWords(to, from *[stride]byte) {
+	binary.LittleEndian.PutUint64(to[0*ahead:], binary.LittleEndian.Uint64(from[0*ahead:]))
+	binary.LittleEndian.PutUint64(to[1*ahead:], binary.LittleEndian.Uint64(from[1*ahead:]))
 }

@@ -4,27 +4,31 @@ import "math/bits"
 
 // entry is what a codeword stands for, with all that is needed to act on it.
 //
-//	bits 0–4   how many bits to take in all: codeword and extra bits
-//	bits 5–7   what it is, and bit 13
+//	bits 0–5   how many bits to take in all: codeword and extra bits
 //	bits 8–12  length of the codeword; of a link, of the index into the second table
-//	bits 16–   the literal, the base of the length or distance, the place of the second table
+//	bits 13–15 what it is, and bit 31
+//	bits 16–30 the literal, the base of the length or distance, the place of the second table
 //
 // Zero is a codeword that there is not.
 type entry uint32
 
 const (
-	literal entry = 1 << 5 // a byte
-	copying entry = 1 << 6 // a length or a distance
-	link    entry = 1 << 7 // the codeword goes on in a second table
 	end     entry = 1 << 13
+	link    entry = 1 << 14 // the codeword goes on in a second table
+	copying entry = 1 << 15 // a length or a distance
+	literal entry = 1 << 31 // a byte
 
-	takeMask  = 31
+	takeMask  = 63
 	codeShift = 8
 	codeMask  = 31
 	baseShift = 16
+	baseMask  = 1<<15 - 1
 )
 
 func (e entry) take() uint { return uint(e & takeMask) }
+
+// base is what the codeword stands for.
+func (e entry) base() int { return int(e >> baseShift & baseMask) }
 
 // value is the base and what the extra bits add to it.
 func (e entry) value(buffer uint64) int {
@@ -56,14 +60,16 @@ type table struct {
 // of its codewords. It is false if the code is none: too many codewords, or too few,
 // unless it has but one or none.
 func (t *table) build(lengths []uint8, symbols *[maxCodes]entry) bool {
-	var count, next [maxCode + 2]int
+	var count [maxCode + 1]int
 	for _, n := range lengths {
 		count[n]++
 	}
 	count[0] = 0
+	var next [maxCode + 1]uint16 // codeword of each length
+	var place [maxCode + 1]int   // of its symbol, in the order of the codewords
 	code, used := 0, 0
 	for n := 1; n <= maxCode; n++ {
-		next[n] = code
+		next[n], place[n] = uint16(code), used
 		used += count[n]
 		code = (code + count[n]) << 1
 	}
@@ -71,53 +77,76 @@ func (t *table) build(lengths []uint8, symbols *[maxCodes]entry) bool {
 	if !full && !(used == 0 || used == 1 && count[1] == 1) {
 		return false
 	}
-	clear(t.entries)
-	var codes [maxCodes]uint16
-	var beyond [1 << litBits]uint8 // bits of the longest codeword with these first ones, behind them
+	var all [maxCodes]codeword
 	for s, n := range lengths {
 		if n == 0 {
 			continue
-		}
-		c := uint(bits.Reverse16(uint16(next[n])) >> (16 - n))
-		next[n]++
-		codes[s] = uint16(c)
-		if uint(n) > t.first {
-			head := c & (1<<t.first - 1)
-			beyond[head] = max(beyond[head], n-uint8(t.first))
-		}
-	}
-	return t.fill(lengths, &codes, &beyond, symbols)
-}
-
-func (t *table) fill(lengths []uint8, codes *[maxCodes]uint16, beyond *[1 << litBits]uint8, symbols *[maxCodes]entry) bool {
-	free := 1 << t.first
-	for s, n := range lengths {
-		if n == 0 {
-			continue
-		}
-		c, width, at, size := int(codes[s]), int(n), 0, 1<<t.first
-		if uint(n) > t.first {
-			head := c & (1<<t.first - 1)
-			second := int(beyond[head])
-			if t.entries[head] == 0 {
-				if free+1<<second > len(t.entries) {
-					return false
-				}
-				t.entries[head] = link | entry(t.first) | entry(second)<<codeShift | entry(free)<<baseShift
-				free += 1 << second
-			}
-			at, size = int(t.entries[head]>>baseShift), 1<<second
-			c, width = c>>t.first, width-int(t.first)
 		}
 		e := symbols[s]
 		if e != 0 {
-			e = e&^(codeMask<<codeShift) + entry(width) | entry(width)<<codeShift
+			e += entry(n) | entry(n)<<codeShift
 		}
-		for i := c; i < size; i += 1 << width {
-			t.entries[at+i] = e
+		all[place[n]] = codeword{bits.Reverse16(next[n]) >> (16 - n), n, e}
+		next[n]++
+		place[n]++
+	}
+	return t.fillSecond(all[t.fillFirst(&count, all[:used]):used])
+}
+
+// codeword is one of a code, its first bit lowest.
+type codeword struct {
+	bits   uint16
+	length uint8
+	means  entry
+}
+
+// fillFirst fills the first table with what has room in it, and gives how many these
+// are. The table of each length is that of the length before, twice, and what is new.
+func (t *table) fillFirst(count *[maxCode + 1]int, all []codeword) int {
+	done := 0
+	t.entries[0] = 0
+	for n := 1; n <= int(t.first); n++ {
+		half := 1 << (n - 1)
+		copy(t.entries[half:2*half], t.entries[:half])
+		for _, c := range all[done : done+count[n]] {
+			t.entries[c.bits] = c.means
 		}
+		done += count[n]
+	}
+	return done
+}
+
+// fillSecond fills the second tables. Codewords that begin alike are neighbours, the
+// longest last.
+func (t *table) fillSecond(all []codeword) bool {
+	free, mask := 1<<t.first, uint16(1<<t.first-1)
+	for len(all) > 0 {
+		head, same := all[0].bits&mask, 1
+		for same < len(all) && all[same].bits&mask == head {
+			same++
+		}
+		width := all[same-1].length - uint8(t.first)
+		if free+1<<width > len(t.entries) {
+			return false
+		}
+		t.entries[head] = link | entry(t.first) | entry(width)<<codeShift | entry(free)<<baseShift
+		for _, c := range all[:same] {
+			for i := int(c.bits >> t.first); i < 1<<width; i += 1 << (c.length - uint8(t.first)) {
+				t.entries[free+i] = c.means.behind(t.first)
+			}
+		}
+		free += 1 << width
+		all = all[same:]
 	}
 	return true
+}
+
+// behind is the entry in a second table, whose first one has taken so many bits.
+func (e entry) behind(first uint) entry {
+	if e == 0 {
+		return 0
+	}
+	return e - entry(first) - entry(first)<<codeShift
 }
 
 // symbols is what the symbols of the three codes mean, without their codewords: take is
