@@ -44,10 +44,10 @@ test-lab:
 test-faults: setup build
 	DROVEWAY_FAULTS=all LIMIT=9000 scripts/test-lab -run 'TestFaults$$' -timeout 2h -v ./internal/migrate
 
-# Repairs a Debian 12 of VMware's in every manner, and boots it each time; imports it as
-# it is, which is refused, and repaired. Root, half an hour.
+# Repairs a Debian 12 of VMware's in every manner, and one with dracut, and boots it each
+# time; imports it as it is, which is refused, and repaired. Root, half an hour.
 test-repair: setup build
-	DROVEWAY_REPAIR=all LIMIT=4500 scripts/test-lab -tags lab,repair -run 'TestForeign$$|TestImportRepairs$$' -timeout 70m -v ./internal/image/appliance ./internal/image/intake
+	DROVEWAY_REPAIR=all LIMIT=4500 scripts/test-lab -tags lab,repair -run 'TestForeign$$|TestForeignDracut$$|TestImportRepairs$$' -timeout 70m -v ./internal/image/appliance ./internal/image/intake
 
 # Random moves, restarts and kills: out/soak.json. SOAK=15m SEED=1. Root.
 SOAK ?= 15m
