@@ -120,18 +120,73 @@ func TestWhatNobodyKnowsOfEnds(t *testing.T) {
 	}
 }
 
-// An agent that cannot know what runs must not serve: it would start a guest
-// twice.
-func TestAgentThatCannotAdoptDoesNotServe(t *testing.T) {
+// broken is a driver that cannot say what became of one machine.
+type broken struct {
+	*mem.Driver
+	machine string
+	no      *atomic.Bool
+}
+
+func (d broken) Attach(ctx context.Context, h hypervisor.Handle) (hypervisor.Instance, error) {
+	i, err := d.Driver.Attach(ctx, h)
+	if g := d.Guest(d.machine); d.no.Load() && g != nil && i == hypervisor.Instance(g) {
+		return nil, droveway.Errorf(droveway.Invalid, "its handle is damaged")
+	}
+	return i, err
+}
+
+func (d broken) Sweep(ctx context.Context, dir string) error {
+	if d.no.Load() && strings.HasPrefix(filepath.Base(dir), d.machine+".") {
+		return droveway.Errorf(droveway.Unavailable, "a process does not end")
+	}
+	return d.Driver.Sweep(ctx, dir)
+}
+
+// What runs of a machine that cannot be adopted nobody knows: no command may touch it,
+// or a guest would be started twice. The other machines are served, and it is adopted
+// once that can be done.
+func TestOneThatCannotBeAdopted(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	n := r.host("a")
-	n.runs(5)
-	n.stop()
-	n.driver.Fail("Attach", droveway.Errorf(droveway.Unavailable, "no answer"))
-	a, err := New(n.cfg)
-	must(t, err)
-	refused(t, a.Run(t.Context()), droveway.Unavailable, "adopt machine web: no answer")
+	for name, why := range map[string]string{"home": "its handle is damaged", "idle": "a process does not end"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, ctx, no := newRig(t), t.Context(), &atomic.Bool{}
+			n := r.host("a", func(c *Config) { c.Driver = broken{c.Driver.(*mem.Driver), "db", no} })
+			t.Cleanup(func() { n.driver.Kill("db") })
+			n.runs(5)
+			db := instance(7)
+			db.Machine = "db"
+			_, err := r.Create(ctx, "a", db, nil)
+			must(t, err)
+			if name == "home" {
+				_, err := r.Start(ctx, "a", db)
+				must(t, err)
+			}
+			guest := n.driver.Guest("db")
+			no.Store(true)
+			n.restart()
+			n.is(RoleHome, hypervisor.Running)
+			o, err := r.Show(ctx, "a", "db")
+			must(t, err)
+			if o.Instance != "" || o.Token != 7 || !strings.Contains(o.Message, why) {
+				t.Errorf("of the one that cannot be adopted: %+v", o)
+			}
+			_, err = r.Start(ctx, "a", db)
+			refused(t, err, droveway.Unavailable, why)
+			_, err = r.Remove(ctx, "a", Ref{"db", 7})
+			refused(t, err, droveway.Unavailable, why)
+			_, err = r.Hydration(ctx, "a", Ref{"db", 7})
+			refused(t, err, droveway.Unavailable, why)
+			_, err = r.Stop(ctx, "a", Stop{Ref: ref(5)})
+			must(t, err) // of the other one
+			no.Store(false)
+			_, err = r.Start(ctx, "a", db)
+			must(t, err)
+			if now := n.driver.Guest("db"); guest != nil && now != guest || now == nil {
+				t.Errorf("the guest is %v, it was %v", now, guest)
+			}
+		})
+	}
 }
 
 // mute is a driver with a guest that runs and says nothing, as long as it is silent.

@@ -106,52 +106,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.tasks.wait.Go(func() { a.publish(ctx) })
 	a.tasks.wait.Go(func() { a.trimConsoles(ctx) })
 	a.tasks.wait.Go(func() { a.forgetDeparted(ctx) })
+	a.tasks.wait.Go(func() { a.adoptLater(ctx) })
 	return a.cfg.Conn.Serve(ctx, a.cfg.Name, a.handlers())
-}
-
-// adopt takes over the instances and secondaries that an earlier process left.
-func (a *Agent) adopt(ctx context.Context) error {
-	recs, err := a.records.load()
-	if err != nil {
-		return err
-	}
-	for _, rec := range recs {
-		m := a.machine(rec.Instance.Machine)
-		m.rec, m.seen = *rec, *rec
-		if err := a.attach(ctx, m); err != nil {
-			return fmt.Errorf("adopt machine %s: %w", rec.Instance.Machine, err)
-		}
-	}
-	return nil
-}
-
-// attach finds what the record has handles of. What was started without one being
-// kept nobody was told of: it ends.
-func (a *Agent) attach(ctx context.Context, m *machine) error {
-	if m.rec.Handle == nil {
-		if err := a.cfg.Driver.Sweep(ctx, a.instanceDir(&m.rec.Instance)); err != nil {
-			return err
-		}
-	} else {
-		inst, err := a.cfg.Driver.Attach(ctx, m.rec.Handle)
-		if err != nil && !droveway.Is(err, droveway.NotFound) {
-			return err
-		}
-		if err == nil {
-			a.cfg.Log.Info("adopted", "machine", m.name, "pid", inst.PID(), "role", m.rec.Role)
-			a.hold(m, inst)
-		}
-	}
-	if m.rec.Secondary == nil {
-		return a.cfg.Driver.Sweep(ctx, a.secondaryDir(m.name))
-	}
-	sec, err := a.restorer().AttachSecondary(ctx, m.rec.Secondary)
-	if err != nil && !droveway.Is(err, droveway.NotFound) {
-		return err
-	}
-	m.setSecondary(sec, err == nil)
-	a.guard(m)
-	return nil
 }
 
 func (a *Agent) letGo() {
@@ -333,6 +289,9 @@ func command[In order, Out any](a *Agent, verb string, fn func(context.Context, 
 				return nil, err
 			}
 			defer a.changed()
+			if err := a.attach(ctx, m); err != nil {
+				return nil, err
+			}
 			if err := a.review(ctx, m); err != nil {
 				return nil, err
 			}
@@ -367,4 +326,7 @@ func cleanUp(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), cleanUpMax)
 }
 
-var errNoInstance = errors.New("no instance")
+var (
+	errNoInstance = errors.New("no instance")
+	errNotLooked  = errors.New("nobody has looked yet")
+)

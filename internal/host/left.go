@@ -77,7 +77,7 @@ func (a *Agent) dropOne(m *machine) error {
 		return nil
 	}
 	defer m.mu.Unlock()
-	if !m.rec.departed() {
+	if !m.rec.departed() || m.trouble() != nil {
 		return nil
 	}
 	if err := a.records.remove(m.name); err != nil {

@@ -27,6 +27,20 @@ type machine struct {
 	guard context.CancelFunc   // ends the guard of sec
 	seen  record               // the record as it was last saved
 	still *still               // a guest that is held still
+	doubt error                // why nobody knows what of the machine runs; nil: it is known
+}
+
+// trouble is why the machine is not adopted yet; nil if it is.
+func (m *machine) trouble() error {
+	m.see.Lock()
+	defer m.see.Unlock()
+	return m.doubt
+}
+
+func (m *machine) setTrouble(err error) {
+	m.see.Lock()
+	defer m.see.Unlock()
+	m.doubt = err
 }
 
 func newMachine(name string) *machine {
@@ -110,6 +124,9 @@ func (a *Agent) save(m *machine, edit func(*record)) error {
 
 // state asks the instance; Gone if there is none.
 func (m *machine) state(ctx context.Context) (hypervisor.State, error) {
+	if err := m.trouble(); err != nil {
+		return "", err
+	}
 	inst := m.instance()
 	if inst == nil {
 		return hypervisor.Gone, nil
@@ -119,6 +136,9 @@ func (m *machine) state(ctx context.Context) (hypervisor.State, error) {
 
 // mover is the machine's instance as one that can move.
 func (m *machine) mover() (hypervisor.Mover, error) {
+	if err := m.trouble(); err != nil {
+		return nil, err
+	}
 	inst := m.instance()
 	if inst == nil {
 		return nil, noInstance(m.name)
@@ -203,6 +223,10 @@ func (a *Agent) observe(ctx context.Context, m *machine) Observed {
 		o.Role = rec.Role
 	}
 	o.Vars = a.varsBytes(&rec.Instance)
+	if err := m.trouble(); err != nil {
+		o.Instance, o.Message = "", err.Error()
+		return o
+	}
 	if inst == nil {
 		o.Role = rec.left(o.Role)
 		return o

@@ -153,6 +153,9 @@ func (a *Agent) review(ctx context.Context, m *machine) error {
 	if m.rec.Role != RoleHydrating || !m.rec.Proved {
 		return nil
 	}
+	if err := m.trouble(); err != nil {
+		return err
+	}
 	h := Hydration{Instance: hypervisor.Gone}
 	if mv, err := m.mover(); err == nil {
 		if h, err = status(ctx, mv); err != nil {

@@ -183,6 +183,9 @@ func share(rate int64, disks int) int64 {
 // and else after awaitMax.
 func (a *Agent) hydration(ctx context.Context, r Ref) (Hydration, error) {
 	m := a.look(r.Machine)
+	if err := m.trouble(); err != nil {
+		return Hydration{}, err
+	}
 	mv, err := m.mover()
 	if err != nil {
 		return a.withLacks(m, Hydration{Instance: hypervisor.Gone})
