@@ -2,6 +2,7 @@ package machine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"slices"
@@ -72,8 +73,7 @@ func newControl(t *testing.T) *control {
 	must(t, err)
 	k := &control{t: t, fleet: fleetOf(s), hosts: newFakeHosts(), leases: lease.New(s.Leases, js), events: &events{known: map[string]bool{}}, js: js}
 	k.hosts.report = func(ctx context.Context, o host.Observed) {
-		err := store.NewReporter[host.Observed](js, store.BucketObserved, o.Host+".machine").Put(ctx, o.Machine, o)
-		if err != nil && ctx.Err() == nil {
+		if err := observe(ctx, js, o.Host+".machine."+o.Machine, o); err != nil && ctx.Err() == nil {
 			t.Error(err)
 		}
 	}
@@ -111,11 +111,20 @@ func (k *control) run() (stop func()) {
 	return stop
 }
 
+// observe writes what a host sees, as its agent does.
+func observe(ctx context.Context, js jetstream.JetStream, key string, v any) error {
+	b, err := json.Marshal(v)
+	if err == nil {
+		_, err = js.Publish(ctx, "$KV."+store.BucketObserved+"."+key, b)
+	}
+	return err
+}
+
 // join adds a host that is ready; expire ends its lease.
 func (k *control) join(name, address string) (expire func()) {
 	k.t.Helper()
 	must(k.t, k.fleet.Hosts.Create(k.t.Context(), name, droveway.Host{Meta: droveway.Meta{Name: name}, Status: droveway.HostStatus{State: droveway.HostJoined}}))
-	must(k.t, store.NewReporter[droveway.HostStatus](k.js, store.BucketObserved, name).Put(k.t.Context(), reportName, droveway.HostStatus{
+	must(k.t, observe(k.t.Context(), k.js, name+"."+reportName, droveway.HostStatus{
 		Address: address, CPUs: 4, MemoryMiB: 4096, DiskFreeMiB: 10000,
 	}))
 	return k.beat(name)

@@ -40,8 +40,7 @@ func TestHostPermissions(t *testing.T) {
 	a := b.Host(t, "a")
 
 	t.Run("own", func(t *testing.T) {
-		own := store.NewReporter[string](a.JS, store.BucketObserved, "a")
-		if err := own.Put(ctx, "host", "fine"); err != nil {
+		if _, err := a.JS.Publish(ctx, "$KV.observed.a.host", []byte(`"fine"`)); err != nil {
 			t.Error(err)
 		}
 		v, _, err := store.NewTable[string](s.Observed, "a").Get(ctx, "host")

@@ -94,7 +94,7 @@ func TestHostCannotRollUp(t *testing.T) {
 	s := open(t, b.Conn(t))
 	ctx := within(t, 20*time.Second)
 	hostB := b.Host(t, "b")
-	if err := store.NewReporter[int](hostB.JS, store.BucketObserved, "b").Put(ctx, "host", 1); err != nil {
+	if _, err := hostB.JS.Publish(ctx, "$KV.observed.b.host", []byte("1")); err != nil {
 		t.Fatal(err)
 	}
 	hostA := b.Host(t, "a")
@@ -107,32 +107,6 @@ func TestHostCannotRollUp(t *testing.T) {
 	}
 	if _, _, err := store.NewTable[int](s.Observed, "b").Get(ctx, "host"); err != nil {
 		t.Errorf("what host b wrote: %v", err)
-	}
-}
-
-func TestReporter(t *testing.T) {
-	t.Parallel()
-	b := bustest.Start(t)
-	s := open(t, b.Conn(t))
-	ctx := within(t, 20*time.Second)
-	r := store.NewReporter[int](b.Host(t, "a").JS, store.BucketObserved, "a.machine")
-	table := store.NewTable[int](s.Observed, "a.machine")
-	for n := range 3 { // the last write counts
-		if err := r.Put(ctx, "web-1.root", n); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if v, _, err := table.Get(ctx, "web-1.root"); err != nil || v != 2 {
-		t.Errorf("read %d, %v; want 2", v, err)
-	}
-	if err := r.Delete(ctx, "web-1.root"); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := table.Get(ctx, "web-1.root"); !droveway.Is(err, droveway.NotFound) {
-		t.Errorf("deleted: %v, want not found", err)
-	}
-	if err := r.Put(ctx, "web-1.root", 4); err != nil {
-		t.Error(err)
 	}
 }
 

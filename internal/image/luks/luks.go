@@ -51,12 +51,6 @@ type segment struct {
 	tweak     uint64 // the number of the first sector
 }
 
-// Is reports whether r begins with the header of LUKS.
-func Is(r io.ReaderAt) bool {
-	b, err := block.Read(r, 0, len(magic))
-	return err == nil && string(b) == magic
-}
-
 // Open reads the header of a volume of size bytes.
 func Open(r io.ReaderAt, size int64) (*Container, error) {
 	b, err := block.Read(r, 0, header1)
