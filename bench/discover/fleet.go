@@ -199,7 +199,8 @@ func (f *fleet) hold(r *relation, at time.Time) int {
 func (f *fleet) connect(r *relation, at time.Time, hold time.Duration) int {
 	l := f.link(r)
 	if o := f.world.Connect(l, at, hold); r.every == 0 {
-		r.open = &o
+		kept := o // few are: the others leave no garbage
+		r.open = &kept
 	}
 	f.reached[pair{l.Client.Name, l.Server.Name, l.Port}] = true
 	return 1

@@ -11,7 +11,8 @@ import (
 const sweepEvery = 10 * time.Minute
 
 // Advance lets time pass: it looks for patterns and timing, finds out what stays
-// one-sided, and forgets what is old. Call it every few seconds.
+// one-sided, and forgets what is old. Call it every few seconds. The findings hold
+// as long as those of Add.
 func (j *Joiner) Advance(now time.Time) []Finding {
 	j.now = max(j.now, now.UnixNano())
 	j.clocks.solve()

@@ -12,19 +12,23 @@ import (
 // every host by least squares, and the arrival of reports gives a coarse time for
 // hosts without any match.
 type clocks struct {
-	pairs  map[[2]uint32]*samples // [client, server]
-	edges  [][]clockEdge          // by host
-	coarse []coarse               // by host
-	fine   []float64              // by host: own time minus ours, in nanoseconds
-	group  []uint32               // by host: hosts joined by matches have the same
-	dirty  bool
-	says   []float64
+	// A fleet has very many pairs of hosts that talk, and each pass of the least
+	// squares goes through all of them: they lie side by side, without pointers.
+	pairs   map[[2]uint32]uint32 // [client, server]: number of the pair
+	samples []samples            // by pair
+	middles []float64            // by pair: the median of its samples
+	edges   [][]clockEdge        // by host
+	coarse  []coarse             // by host
+	fine    []float64            // by host: own time minus ours, in nanoseconds
+	group   []uint32             // by host: hosts joined by matches have the same
+	dirty   bool
+	says    []float64
 }
 
 type clockEdge struct {
-	other uint32
-	sign  float64 // 1: the other is the client
-	pair  *samples
+	other  uint32
+	pair   uint32
+	client bool // the other is
 }
 
 // samples keeps the last few of a difference.
@@ -63,7 +67,7 @@ const (
 	coarseWidth = 250 * time.Millisecond
 )
 
-func newClocks() *clocks { return &clocks{pairs: map[[2]uint32]*samples{}} }
+func newClocks() *clocks { return &clocks{pairs: map[[2]uint32]uint32{}} }
 
 func (c *clocks) grow() {
 	c.edges = append(c.edges, nil)
@@ -108,15 +112,16 @@ func (c *clocks) matched(client, server uint32, opened, accepted int64) {
 		return
 	}
 	k := [2]uint32{client, server}
-	p := c.pairs[k]
-	if p == nil {
-		p = &samples{}
+	p, known := c.pairs[k]
+	if !known {
+		p = uint32(len(c.samples))
 		c.pairs[k] = p
-		c.edges[server] = append(c.edges[server], clockEdge{client, 1, p})
-		c.edges[client] = append(c.edges[client], clockEdge{server, -1, p})
+		c.samples, c.middles = append(c.samples, samples{}), append(c.middles, 0)
+		c.edges[server] = append(c.edges[server], clockEdge{client, p, true})
+		c.edges[client] = append(c.edges[client], clockEdge{server, p, false})
 		c.join(client, server)
 	}
-	p.add(accepted - opened)
+	c.samples[p].add(accepted - opened)
 	c.dirty = true
 }
 
@@ -133,8 +138,8 @@ func (c *clocks) join(a, b uint32) { c.group[c.root(a)] = c.root(b) }
 // ahead is how far the server's clock is ahead of the client's, and within which
 // width that is certain.
 func (c *clocks) ahead(client, server uint32) (d, width time.Duration) {
-	if p := c.pairs[[2]uint32{client, server}]; p != nil && p.enough() {
-		return time.Duration(p.median()), fineWidth
+	if p, known := c.pairs[[2]uint32{client, server}]; known && c.samples[p].enough() {
+		return time.Duration(c.samples[p].median()), fineWidth
 	}
 	return c.through(client, server)
 }
@@ -162,6 +167,9 @@ func (c *clocks) solve() {
 		return
 	}
 	c.dirty = false
+	for p := range c.samples {
+		c.middles[p] = float64(c.samples[p].median())
+	}
 	for h, edges := range c.edges {
 		if math.IsNaN(c.fine[h]) && len(edges) > 0 {
 			c.fine[h] = -float64(c.ours(uint32(h), 0))
@@ -186,7 +194,11 @@ func (c *clocks) relax(h int, edges []clockEdge) float64 {
 	}
 	c.says = c.says[:0]
 	for _, e := range edges {
-		c.says = append(c.says, c.fine[e.other]+e.sign*float64(e.pair.median()))
+		ahead := c.middles[e.pair]
+		if !e.client {
+			ahead = -ahead
+		}
+		c.says = append(c.says, c.fine[e.other]+ahead)
 	}
 	slices.Sort(c.says)
 	middle, sum, n := c.says[len(c.says)/2], 0.0, 0.0

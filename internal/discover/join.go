@@ -61,7 +61,8 @@ func New(l Limits) *Joiner {
 }
 
 // Add takes a report that Decode read and that arrived now, and gives what it
-// showed. A repeated report shows nothing.
+// showed. A repeated report shows nothing. The findings of a joiner hold until its
+// next call of Add or Advance.
 func (j *Joiner) Add(r Report, now time.Time) []Finding {
 	j.now = max(j.now, now.UnixNano())
 	j.began = or(j.began, j.now)

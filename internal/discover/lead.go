@@ -42,8 +42,8 @@ func (j *Joiner) lead(client uint32) *lead {
 		l.known = append(l.known, leadOf{})
 	}
 	for _, e := range j.clocks.edges[client] {
-		if e.sign < 0 && e.pair.enough() { // the other is the server
-			l.known[e.other] = leadOf{e.pair.median(), int64(fineWidth), l.epoch}
+		if s := &j.clocks.samples[e.pair]; !e.client && s.enough() {
+			l.known[e.other] = leadOf{s.median(), int64(fineWidth), l.epoch}
 		}
 	}
 	return l

@@ -23,7 +23,7 @@ func (c *conn) host() *host {
 // joinISN joins the ends that saw the same pair of sequence numbers. The pair
 // says nothing about the protocol: only TCP has one.
 func (j *Joiner) joinISN(cn *conn) {
-	if id, known := j.pending.byISN[cn.isn]; known {
+	if id := j.pending.find(cn.isn); id != 0 {
 		other := j.pended(id)
 		j.forget(id) // of the same side: a probe that began anew reports it again
 		if (other.flow == nil) != (cn.flow == nil) {
@@ -101,7 +101,7 @@ func (j *Joiner) forgetPending(h *host, before int64) {
 // be very many, most of them closed, so they are small and hold no pointers, which
 // the collector of garbage would have to follow.
 type pending struct {
-	byISN  map[uint64]uint32 // slot, by sequence numbers
+	byISN  byISN
 	blocks []*[blockSlots]slot
 	free   uint32           // the first of a list; 0: none
 	used   uint32           // slots that were ever used; 0 is none
@@ -126,12 +126,18 @@ type waiting struct {
 }
 
 func newPending() pending {
-	return pending{byISN: map[uint64]uint32{}, held: map[uint32]*conn{}}
+	return pending{byISN: newByISN(), held: map[uint32]*conn{}}
 }
 
 func (p *pending) at(id uint32) *slot { return &p.blocks[id/blockSlots][id%blockSlots] }
 
-// add appends to what a host waits for.
+// find gives the slot of a pair of sequence numbers; 0: nothing waits for it.
+func (p *pending) find(isn uint64) uint32 {
+	return p.byISN.get(isn, func(id uint32) uint64 { return p.at(id).isn })
+}
+
+// add appends to what a host waits for. Nothing may wait for the same sequence
+// numbers.
 func (p *pending) add(w *waiting, s slot) uint32 {
 	id := p.take()
 	s.older = w.youngest
@@ -142,7 +148,7 @@ func (p *pending) add(w *waiting, s slot) uint32 {
 		p.at(w.youngest).younger = id
 	}
 	w.youngest = id
-	p.byISN[s.isn] = id
+	p.byISN.put(s.isn, id)
 	return id
 }
 
@@ -161,7 +167,7 @@ func (p *pending) take() uint32 {
 
 func (p *pending) remove(w *waiting, id uint32) {
 	s := p.at(id)
-	delete(p.byISN, s.isn)
+	p.byISN.remove(s.isn, id)
 	if w.oldest == id {
 		w.oldest = s.younger
 	} else {

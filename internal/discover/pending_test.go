@@ -15,7 +15,7 @@ func TestPendingKeepsTheOrder(t *testing.T) {
 		h, isn := r.IntN(hosts), uint64(step+1)
 		if n := len(model[h]); n > 0 && r.IntN(3) == 0 {
 			i := r.IntN(n)
-			id := p.byISN[model[h][i]]
+			id := p.find(model[h][i])
 			if got := p.at(id).isn; got != model[h][i] {
 				t.Fatalf("step %d: %d instead of %d", step, got, model[h][i])
 			}
@@ -37,8 +37,8 @@ func TestPendingKeepsTheOrder(t *testing.T) {
 		}
 		left += lists[h].size
 	}
-	if left != 0 || len(p.byISN) != 0 {
-		t.Errorf("%d and %d are left", left, len(p.byISN))
+	if left != 0 || p.byISN.size != 0 {
+		t.Errorf("%d and %d are left", left, p.byISN.size)
 	}
 	if used := p.used; p.take() > used {
 		t.Error("slots that are free are not used again")

@@ -117,7 +117,10 @@ func (j *Joiner) touch(cn *conn, c *Connection) {
 	j.saw(cn.relation, cn.evidence, 0, 0, at)
 }
 
-// flush turns what changed into findings.
+// keptFindings is for how many findings memory is kept: half a MiB.
+const keptFindings = 1024
+
+// flush turns what changed into findings, whose memory the next ones use again.
 func (j *Joiner) flush() []Finding {
 	j.out = slices.Grow(j.out, len(j.changed))
 	for _, r := range j.changed {
@@ -131,6 +134,9 @@ func (j *Joiner) flush() []Finding {
 	}
 	out := j.out
 	j.changed, j.out = j.changed[:0], nil
+	if cap(out) <= keptFindings {
+		j.out = out[:0]
+	}
 	return out
 }
 

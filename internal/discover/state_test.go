@@ -196,7 +196,7 @@ func TestEverythingIsForgotten(t *testing.T) {
 	for d := time.Duration(0); d < 3*time.Hour; d += time.Minute {
 		j.Advance(noon.Add(d))
 	}
-	left := len(j.pending.byISN) + len(j.pending.held) + len(j.quiet) + len(j.reviews) + len(j.timings) + len(j.ear.slabs) + j.ear.size + len(j.wires.outs.entries)
+	left := j.pending.byISN.size + len(j.pending.held) + len(j.quiet) + len(j.reviews) + len(j.timings) + len(j.ear.slabs) + j.ear.size + len(j.wires.outs.entries)
 	for _, h := range j.byID {
 		left += len(h.flows) + len(h.streams) + len(h.open.entries) + h.waiting.size
 	}
