@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"sync"
 
 	"go.yaml.in/yaml/v2"
 
@@ -39,26 +38,6 @@ type feature struct {
 	test   string
 	is     *pattern
 	weight float64
-}
-
-// pattern is an expression that is compiled when it is needed: there are
-// thousands, and one disk meets few of them.
-type pattern struct {
-	text string
-	once sync.Once
-	re   *regexp.Regexp
-	err  error
-}
-
-func (p *pattern) compile() (*regexp.Regexp, error) {
-	p.once.Do(func() { p.re, p.err = regexp.Compile(p.text) })
-	return p.re, p.err
-}
-
-// match reports whether s matches; a pattern that is none matches nothing.
-func (p *pattern) match(s string) bool {
-	re, err := p.compile()
-	return err == nil && re.MatchString(s)
 }
 
 func (c *Catalog) pattern(text string) *pattern {
@@ -120,7 +99,7 @@ func (c *Catalog) Add(dir fs.FS) error {
 // check compiles all patterns.
 func (c *Catalog) check() error {
 	for _, p := range c.patterns {
-		if _, err := p.compile(); err != nil {
+		if err := p.compile(); err != nil {
 			return droveway.Errorf(droveway.Invalid, "identification files: %w", err)
 		}
 	}
