@@ -103,3 +103,35 @@ func TestWindowsDisk(t *testing.T) {
 		t.Errorf("after that: %+v", p)
 	}
 }
+
+// TestCriticalDevices puts drivers into the registry of a Windows that is older than the
+// driver database, as XP and 2003; another program reads what was written. SYSTEMS 5.6
+func TestCriticalDevices(t *testing.T) {
+	system := filepath.Join(t.TempDir(), "SYSTEM")
+	if err := os.WriteFile(system, windowsHive(false), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	drivers, err := Drivers("viostor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = registry.Change(system, time.Now(), func(e *registry.Editor) error {
+		return Write(e, drivers[0].Entries(false))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(program(t, "hivexregedit", "--export", "--unsafe-printable-strings", "--prefix", `HKEY_LOCAL_MACHINE\SYSTEM`, system, `ControlSet002`), "\r", "")
+	for _, id := range drivers[0].Devices {
+		_, values, found := strings.Cut(text, `\Control\CriticalDeviceDatabase\PCI#`+id+"]\n")
+		values, _, _ = strings.Cut(values, "\n\n")
+		for _, want := range []string{`"Service"=str(1):"viostor"`, `"ClassGUID"=str(1):"` + classSCSI + `"`} {
+			if !found || !strings.Contains(values, want) {
+				t.Errorf("%s: hivexregedit does not find %s in %q", id, want, values)
+			}
+		}
+	}
+	if strings.Contains(text, "DriverDatabase]") {
+		t.Errorf("a driver database was made:\n%s", text)
+	}
+}
