@@ -67,10 +67,11 @@ func Ended(p *os.ProcessState, wall time.Duration) (Cost, error) {
 		return Cost{}, fmt.Errorf("process %d: the system does not say what it took", p.Pid())
 	}
 	cpu := time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	return Cost{WallMS: ms(wall), CPUMS: ms(cpu), PeakMiB: float64(u.Maxrss) / 1024}, nil
+	return Cost{WallMS: MS(wall), CPUMS: MS(cpu), PeakMiB: float64(u.Maxrss) / 1024}, nil
 }
 
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+// MS is a time in milliseconds.
+func MS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // Command runs a program whose cost does not matter and gives what it printed.
 func Command(ctx context.Context, name string, args ...string) (string, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/bench/cost"
 	"github.com/droveway/droveway/bench/guestfs"
+	"github.com/droveway/droveway/bench/mend"
 	"github.com/droveway/droveway/internal/hypervisor/qemu"
 	"github.com/droveway/droveway/internal/image/bootcheck"
 )
@@ -19,6 +20,7 @@ import (
 const (
 	wayChecked  = "droveway, with boot check"
 	wayRepaired = "droveway, without"
+	wayMended   = "droveway, the repair alone"
 	wayV2V      = "virt-v2v"
 )
 
@@ -80,9 +82,9 @@ func (o options) furnish(ctx context.Context, dir string, r *report) (*workshop,
 
 func (w *workshop) ways() []string {
 	if w.v2v == nil {
-		return []string{wayChecked, wayRepaired}
+		return []string{wayChecked, wayRepaired, wayMended}
 	}
-	return []string{wayChecked, wayRepaired, wayV2V}
+	return []string{wayChecked, wayRepaired, wayMended, wayV2V}
 }
 
 func (w *workshop) convert(ctx context.Context, way string, round int) (c conversion, err error) {
@@ -94,15 +96,27 @@ func (w *workshop) convert(ctx context.Context, way string, round int) (c conver
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return c, err
 	}
-	if way == wayV2V {
+	switch way {
+	case wayV2V:
 		c, err = w.byV2V(ctx, dir)
-	} else {
+	case wayMended:
+		c, err = w.mended(ctx)
+	default:
 		c, err = w.byDroveway(ctx, dir, way == wayChecked)
 	}
 	c.Way, c.Round = way, round+1
-	if err == nil && w.prove && round == 0 && way != wayChecked { // that was booted
+	if err == nil && w.prove && round == 0 && c.disk != "" && way != wayChecked { // that was booted
 		c.Boots, err = w.boot(ctx, dir, c.disk)
 	}
+	return c, err
+}
+
+// mended repairs the disk on an overlay, and keeps nothing.
+func (w *workshop) mended(ctx context.Context) (c conversion, err error) {
+	shop := mend.Shop{Binary: w.binary, Kernel: w.kernel, Accel: w.accelerator}
+	var files int
+	c.Cost, files, err = shop.Repair(ctx, w.source)
+	c.Answer = fmt.Sprintf("%d files changed", files)
 	return c, err
 }
 

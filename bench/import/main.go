@@ -1,7 +1,8 @@
 // Import measures what it takes until a disk from elsewhere runs here.
 //
 // First the import of a Debian 12 as VMware leaves it, repaired, with and without the
-// boot check, beside virt-v2v on the same disk. Then how soon the guest of a Debian 12
+// boot check, and its repair alone, beside virt-v2v on the same disk. Then the conversion
+// of that disk from VMDK into qcow2, beside qemu-img. Then how soon the guest of a Debian 12
 // that is at a web server asks for a login: if it runs from there at once, and if the
 // image is imported first.
 //
@@ -24,9 +25,10 @@ import (
 	"github.com/droveway/droveway/bench/verdict"
 )
 
-// The two parts.
+// The parts.
 const (
 	partConvert = "convert"
+	partRewrite = "rewrite"
 	partFirst   = "first"
 )
 
@@ -40,7 +42,11 @@ type options struct {
 	rate        int64 // bytes a second
 	latency     time.Duration
 	log         *slog.Logger
+
+	rewrite, into string // files of the one conversion that is measured from outside
 }
+
+func allParts() []string { return []string{partConvert, partRewrite, partFirst} }
 
 func main() {
 	o := options{log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
@@ -51,16 +57,21 @@ func main() {
 	flag.Int64Var(&o.data, "data", 2048, "MiB on the far disk beside its system, which cannot be compressed")
 	flag.Int64Var(&o.rate, "rate", 50<<20, "bytes a second that the far server gives")
 	flag.DurationVar(&o.latency, "latency", 20*time.Millisecond, "of the far server")
-	parts := flag.String("parts", partConvert+","+partFirst, "what is measured")
+	parts := flag.String("parts", strings.Join(allParts(), ","), "what is measured")
+	flag.StringVar(&o.rewrite, "rewrite", "", "only write this disk into a new file as qcow2: the file that -into names")
+	flag.StringVar(&o.into, "into", "", "see -rewrite")
 	flag.Parse()
+	if o.rewrite != "" {
+		verdict.Main("bench/import", o.rewriteOne)
+	}
 	o.parts = strings.Split(*parts, ",")
 	verdict.Main("bench/import", o.run)
 }
 
 func (o options) check() error {
 	for _, p := range o.parts {
-		if p != partConvert && p != partFirst {
-			return droveway.Errorf(droveway.Invalid, "-parts %q: give %s, %s or both", p, partConvert, partFirst)
+		if !slices.Contains(allParts(), p) {
+			return droveway.Errorf(droveway.Invalid, "-parts %q: give some of %s", p, strings.Join(allParts(), ","))
 		}
 	}
 	if err := verdict.AtLeastOne("runs", o.runs); err != nil {
@@ -91,13 +102,14 @@ func (o options) run(ctx context.Context) (_ bool, err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // guests run as another user
 		return false, err
 	}
-	if slices.Contains(o.parts, partConvert) {
-		if err := o.conversions(ctx, dir, &r); err != nil {
-			return false, err
+	for _, p := range []struct {
+		name    string
+		measure func(context.Context, string, *report) error
+	}{{partConvert, o.conversions}, {partRewrite, o.rewritings}, {partFirst, o.firsts}} {
+		if !slices.Contains(o.parts, p.name) {
+			continue
 		}
-	}
-	if slices.Contains(o.parts, partFirst) {
-		if err := o.firsts(ctx, dir, &r); err != nil {
+		if err := p.measure(ctx, dir, &r); err != nil {
 			return false, err
 		}
 	}

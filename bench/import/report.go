@@ -14,6 +14,9 @@ import (
 // The bars.
 const (
 	minCPU    = 5   // of virt-v2v, in ours without the boot check, which it has not
+	minFull   = 3   // of virt-v2v, in ours with all we do
+	minMended = 20  // of virt-v2v, in ours without a server and a copy
+	maxAsQEMU = 1.1 // of ours, in qemu-img's
 	maxWall   = 1.0 // of ours with the boot check, in virt-v2v's
 	maxMemory = 1.0 // of ours, in virt-v2v's
 	minSaved  = 0.8 // of the time that the whole source takes on its way
@@ -27,6 +30,8 @@ type report struct {
 
 	Conversions []conversion `json:"conversions,omitempty"`
 	NoPeer      string       `json:"no_peer,omitempty"` // why there is none
+
+	Rewritings []rewriting `json:"rewritings,omitempty"`
 
 	FarBytes  int64   `json:"far_bytes,omitempty"` // of the file at the far server
 	Rate      int64   `json:"rate,omitempty"`      // bytes a second
@@ -45,6 +50,17 @@ func (r *report) took(way string) (cost.Cost, bool) {
 		}
 	}
 	return cost.Median(all), len(all) > 0
+}
+
+// rewritten is the median cost of a way from a subformat into qcow2.
+func (r *report) rewritten(from, way string) cost.Cost {
+	var all []cost.Cost
+	for _, c := range r.Rewritings {
+		if c.From == from && c.Way == way {
+			all = append(all, c.Cost)
+		}
+	}
+	return cost.Median(all)
 }
 
 // median is that of a figure of a way to the login.
@@ -66,18 +82,33 @@ func (r *report) transfer() float64 { return float64(r.FarBytes) / float64(max(r
 func (r *report) judge() {
 	checked, measured := r.took(wayChecked)
 	repaired, _ := r.took(wayRepaired)
+	mended, _ := r.took(wayMended)
 	peer, compared := r.took(wayV2V)
 	if measured {
 		r.bar("disks of ours that boot, of those tried", r.booted(), verdict.AtLeast, 1, "")
 	}
 	if measured && compared {
 		r.bar("CPU of virt-v2v, in ours without boot check", peer.CPUMS/repaired.CPUMS, verdict.AtLeast, minCPU, "×")
+		r.bar("CPU of virt-v2v, in ours with boot check", peer.CPUMS/checked.CPUMS, verdict.AtLeast, minFull, "×")
+		r.bar("CPU of virt-v2v, in our repair alone", peer.CPUMS/mended.CPUMS, verdict.AtLeast, minMended, "×")
 		r.bar("wall time with boot check, in virt-v2v's", checked.WallMS/peer.WallMS, verdict.AtMost, maxWall, "×")
 		r.bar("memory of the largest process, in virt-v2v's", checked.PeakMiB/peer.PeakMiB, verdict.AtMost, maxMemory, "×")
 	}
+	r.judgeRewritings()
 	if len(r.Firsts) > 0 {
 		saved := r.median(wayImportFirst, login) - r.median(waySwitchFirst, login)
 		r.bar("time to login that is saved, in that of the transfer", saved/r.transfer(), verdict.AtLeast, minSaved, "×")
+	}
+}
+
+func (r *report) judgeRewritings() {
+	if len(r.Rewritings) == 0 {
+		return
+	}
+	for _, from := range subformats() {
+		ours, theirs := r.rewritten(from, wayOwn), r.rewritten(from, wayQEMU)
+		r.bar("CPU from "+from+" into qcow2, in qemu-img's", ours.CPUMS/theirs.CPUMS, verdict.AtMost, maxAsQEMU, "×")
+		r.bar("wall time from "+from+" into qcow2, in qemu-img's", ours.WallMS/theirs.WallMS, verdict.AtMost, maxAsQEMU, "×")
 	}
 }
 
@@ -122,6 +153,12 @@ func (r *report) print(w io.Writer) error {
 		}
 		if r.NoPeer != "" {
 			fmt.Fprintf(t, "no comparison: %s\n", r.NoPeer)
+		}
+		if len(r.Rewritings) > 0 {
+			fmt.Fprintln(t, "\nINTO QCOW2\tROUND\tWALL\tCPU\tPEAK")
+		}
+		for _, c := range r.Rewritings {
+			fmt.Fprintf(t, "%s, from %s\t%d\t%.2f s\t%.2f s\t%.0f MiB\n", c.Way, c.From, c.Round, c.WallMS/1000, c.CPUMS/1000, c.PeakMiB)
 		}
 		if len(r.Firsts) > 0 {
 			fmt.Fprintf(t, "\n%d MiB at %d MiB/s: %.0f s on the way\nWAY\tROUND\tLOGIN\tSENT BY THEN\tWHOLE\n", r.FarBytes>>20, r.Rate>>20, r.transfer())
