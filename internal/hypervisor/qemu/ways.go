@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/droveway/droveway"
@@ -39,7 +40,7 @@ func (i *Instance) PrepareMemory(ctx context.Context, w hypervisor.Way) error {
 		want := map[string]bool{following: w.Follows(), preempting: w == hypervisor.Preempt, parallel: w == hypervisor.Parallel}
 		err := i.switchCapabilities(ctx, want)
 		if droveway.Is(err, droveway.Conflict) {
-			return droveway.Missing("memory", "memory cannot go by %s on this host: %v%s", w, err, i.hint())
+			return cannotGo(w, err, i.hint())
 		}
 		if err != nil || w != hypervisor.Parallel {
 			return err
@@ -69,6 +70,11 @@ func (i *Instance) DirtyRate(ctx context.Context) (rate int64, err error) {
 		return err
 	})
 	return rate, err
+}
+
+// cannotGo names the way, which is empty for the plain one.
+func cannotGo(w hypervisor.Way, why error, hint string) error {
+	return droveway.Missing("memory", "memory cannot go by %s on this host: %v%s", cmp.Or(w, "precopy"), why, hint)
 }
 
 // switchCapabilities switches those that are not as they should be.

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -87,5 +88,18 @@ func TestDirtyRate(t *testing.T) {
 	}()
 	if rate, err := i.DirtyRate(t.Context()); err != nil || rate != 3<<20 {
 		t.Errorf("%d bytes a second, %v", rate, err)
+	}
+}
+
+// A way that a host does not have is named, the plain one too.
+func TestCannotGo(t *testing.T) {
+	t.Parallel()
+	for w, want := range map[hypervisor.Way]string{
+		hypervisor.Precopy:  "memory cannot go by precopy on this host: no",
+		hypervisor.Parallel: "memory cannot go by parallel on this host: no",
+	} {
+		if got := cannotGo(w, errors.New("no"), "").Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
