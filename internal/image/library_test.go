@@ -154,7 +154,7 @@ func TestImportRefuses(t *testing.T) {
 		says  string
 	}{
 		"bad name":    {t.Context(), "../x", bytes.NewReader(disk()), droveway.Invalid, "image name"},
-		"text":        {t.Context(), "a", strings.NewReader("<html>404</html>"), droveway.Invalid, "import image a: the file is no disk image"},
+		"text":        {t.Context(), "a", strings.NewReader("<html>404</html>"), droveway.Invalid, "the file is no disk image"},
 		"empty":       {t.Context(), "a", strings.NewReader(""), droveway.Invalid, "empty"},
 		"truncated":   {t.Context(), "a", bytes.NewReader(qcow2(t)[:200<<10]), droveway.Invalid, "truncated"},
 		"torn stream": {t.Context(), "a", torn, droveway.Unavailable, "unexpected EOF"},
