@@ -44,7 +44,7 @@ func helpConvert(dir string) {
 			time.Sleep(2100 * time.Millisecond) // so that a checkpoint is due
 		default:
 			fmt.Println("kept")
-			select {}
+			time.Sleep(time.Hour) // a select without a case may be found to be a deadlock, which ends the process
 		}
 	})
 	panic(err)

@@ -282,10 +282,10 @@ func TestCancel(t *testing.T) {
 	rec, err := job.NewRecord(k.steps())
 	must(t, err)
 	rec.Job.Name = "image-import-1"
-	asked := make(chan struct{})
+	asked := make(chan int, 1)
 	go func() {
 		await(t, func() bool { n, _ := s.Sent(); return n > 100<<10 })
-		close(asked)
+		asked <- 1
 	}()
 	must(t, job.Execute(t.Context(), rec, k.steps(), job.Env{Journal: memory{}, Asked: asked, Log: slog.New(slog.DiscardHandler)}))
 	if rec.Job.State != droveway.JobFailed {
