@@ -27,7 +27,7 @@ type Options struct {
 	Catalog *identify.Catalog // the systems that are known
 	Keys    []luks.Key        // for encrypted volumes
 	// OneOfMany says that keys may be for other disks: that they open nothing on this
-	// one is no error.
+	// one is no error. UnusedKeys judges them when all disks were inspected.
 	OneOfMany bool
 	// Then, unless it is nil, is given the result and the files of the system while
 	// the disk is open; it is no part of what the result says it took. There are
@@ -59,10 +59,10 @@ func Disk(ctx context.Context, i *format.Image, o Options) (report *Report, err 
 	began := time.Now()
 	budget := block.NewBudget(ctx, block.Cache(i, i.Size), maxBytes)
 	s := &inspection{
-		ctx: ctx, disk: budget, size: i.Size, catalog: o.Catalog, keys: o.Keys, oneOfMany: o.OneOfMany,
+		ctx: ctx, disk: budget, size: i.Size, catalog: o.Catalog, keys: o.Keys,
 		report: &Report{Image: Image{Format: string(i.Kind), Variant: i.Variant, Member: i.Inside, Size: i.Size}},
 	}
-	if err := s.run(); err != nil {
+	if err := s.run(o.OneOfMany); err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil {
@@ -83,12 +83,10 @@ type inspection struct {
 	catalog *identify.Catalog
 	keys    []luks.Key
 
-	oneOfMany bool
-	opened    []int // the keys that opened something
-	report    *Report
-	volumes   []*volume
-	tree      *filesystem.Tree
-	windows   *windows // nil: another system
+	report  *Report
+	volumes []*volume
+	tree    *filesystem.Tree
+	windows *windows // nil: another system
 }
 
 // volume is a Volume and what is needed to read it.
@@ -103,7 +101,7 @@ type volume struct {
 	inside *volume         // what it holds, once unlocked
 }
 
-func (s *inspection) run() error {
+func (s *inspection) run(oneOfMany bool) error {
 	table, err := disk.ReadTable(s.disk, s.size)
 	if err != nil {
 		return err
@@ -111,8 +109,11 @@ func (s *inspection) run() error {
 	s.report.Disk = table
 	s.report.Notes = append(s.report.Notes, table.Notes...)
 	s.findVolumes()
-	if err := s.unusedKeys(); err != nil {
-		return err
+	s.listVolumes()
+	if !oneOfMany {
+		if err := UnusedKeys(s.keys, s.report); err != nil {
+			return err
+		}
 	}
 	roots := s.findRoots()
 	if len(roots) > 0 {
@@ -127,10 +128,15 @@ func (s *inspection) run() error {
 		s.facts()
 	}
 	s.firmware()
+	s.listVolumes() // again: by now it is known where they are mounted
+	return nil
+}
+
+func (s *inspection) listVolumes() {
+	s.report.Volumes = s.report.Volumes[:0]
 	for _, v := range s.volumes {
 		s.report.Volumes = append(s.report.Volumes, v.Volume)
 	}
-	return nil
 }
 
 func (s *inspection) note(format string, args ...any) {

@@ -44,7 +44,7 @@ func (s *inspection) tryKeys(v *volume) {
 			v.Problem = fmt.Sprintf("key %s: %v", k.Name, err)
 			continue
 		}
-		s.opened = append(s.opened, i)
+		s.report.opened = append(s.report.opened, i)
 		v.Unlocked, v.Problem = true, ""
 		if a := s.add(v.Name+"/open", inside, inside.Size, nil); a != nil {
 			a.alias = []string{"/dev/mapper/luks-" + v.UUID}
@@ -54,29 +54,32 @@ func (s *inspection) tryKeys(v *volume) {
 	}
 }
 
-// unusedKeys fails if a key is of no use: who gives one wants it to open
-// something, and would otherwise take an encrypted system for an unknown one. A key
-// for any volume may be given for a disk that has nothing to open.
-func (s *inspection) unusedKeys() error {
-	if s.oneOfMany {
-		return nil
-	}
+// UnusedKeys fails if a key opened nothing on any of the disks that belong together: who
+// gives one wants it to open something, and would otherwise take an encrypted system for
+// an unknown one. A key for any volume may be given for disks that have nothing to open.
+func UnusedKeys(keys []luks.Key, disks ...*Report) error {
 	var shut []string
-	for _, v := range s.volumes {
-		if v.Encrypted && !v.Unlocked {
-			shut = append(shut, fmt.Sprintf("%s (%s, UUID %s): %s", v.Name, v.Kind, v.UUID, v.Problem))
+	used := map[int]bool{}
+	for n, r := range disks {
+		where := ""
+		if len(disks) > 1 {
+			where = fmt.Sprintf("disk %d, ", n+1)
+		}
+		for _, v := range r.Volumes {
+			if v.Encrypted && !v.Unlocked {
+				shut = append(shut, fmt.Sprintf("%s%s (%s, UUID %s): %s", where, v.Name, v.Kind, v.UUID, v.Problem))
+			}
+		}
+		for _, i := range r.opened {
+			used[i] = true
 		}
 	}
-	used := map[int]bool{}
-	for _, i := range s.opened {
-		used[i] = true
-	}
-	for i := range s.keys {
-		k := &s.keys[i]
+	for i := range keys {
+		k := &keys[i]
 		switch {
 		case used[i] || k.UUID == "" && len(shut) == 0:
 		case len(shut) == 0:
-			return droveway.Errorf(droveway.Invalid, "key %s is for volume %s, which is not locked or not on this disk: check the UUID", k.Name, k.UUID)
+			return droveway.Errorf(droveway.Invalid, "key %s is for volume %s, which is not locked or not there: check the UUID", k.Name, k.UUID)
 		default:
 			return droveway.Errorf(droveway.Permission, "key %s opens nothing: %s", k.Name, strings.Join(shut, "; "))
 		}

@@ -15,6 +15,8 @@ type Report struct {
 	Notes     []string        `json:"notes,omitempty"` // what was damaged or left out
 	ReadBytes int64           `json:"read_bytes"`
 	TookMS    int64           `json:"took_ms"`
+
+	opened []int // the keys that opened something
 }
 
 // Image is the file.

@@ -20,6 +20,8 @@ import (
 // found is what the disk of an image holds, and what is done with it.
 type found struct {
 	System *droveway.ImageSystem `json:"system,omitempty"` // nil: it could not be looked at
+	Twin   string                `json:"twin,omitempty"`   // the image with the other half of its mirror
+	Lacks  []string              `json:"lacks,omitempty"`  // volumes that could not be read
 	Repair bool                  `json:"repair,omitempty"`
 	Check  bool                  `json:"check,omitempty"`
 
@@ -56,6 +58,8 @@ func (w work) inspect(ctx context.Context, r *run) error {
 	}
 	defer done()
 	all := map[string]*found{}
+	halves := preflight.Halves{}
+	var looked []*preflight.Result
 	for _, name := range r.State.Images {
 		if err := w.enter(ctx, r, name, droveway.ImageInspecting); err != nil {
 			return err
@@ -72,7 +76,8 @@ func (w work) inspect(ctx context.Context, r *run) error {
 		if err != nil {
 			r.State.note(fmt.Sprintf("image %s was not inspected, and is imported as it is: %v", name, err))
 		} else {
-			all[name].System = res.System()
+			looked = append(looked, res)
+			all[name].System, all[name].Twin, all[name].Lacks = res.System(), halves.Twin(name, res), res.Lacks()
 			state = all[name].System.Status
 		}
 		if err := w.enter(ctx, r, name, state); err != nil {
@@ -80,7 +85,7 @@ func (w work) inspect(ctx context.Context, r *run) error {
 		}
 	}
 	r.State.Found = all
-	return nil
+	return preflight.UnusedKeys(wishes, looked)
 }
 
 // plan decides what is repaired and what is booted. What was asked for by name and
@@ -93,11 +98,18 @@ func (w work) plan(ctx context.Context, r *run) error {
 	if err := w.refuse(r); err != nil {
 		return err
 	}
+	if text := spanning(r); text != "" {
+		r.State.note("no system was looked into, and the images are imported as they are" + text)
+	}
 	for _, name := range r.State.Images {
 		f := r.State.Found[name]
 		f.Repair = preflight.Repairs(w.Repair, f.System)
 		if f.Repair && !asked.insists() {
 			f.Repair = w.can(r, name, "needs a repair", w.mayRepair(ctx))
+		}
+		if f.Repair && f.Twin != "" {
+			f.Repair = false
+			r.State.note(preflight.TwinNote(name, f.Twin))
 		}
 		if err := w.planCheck(ctx, r, name, f); err != nil {
 			return err
@@ -163,9 +175,27 @@ func (w work) refuse(r *run) error {
 		}
 	}
 	if !known {
-		return droveway.Errorf(droveway.Unsupported, "image %s cannot be repaired: no system was identified on it, and nothing is changed in what is not known%s: look at it with droveway image inspect, or import it with --repair none", w.Name, locked)
+		return droveway.Errorf(droveway.Unsupported, "image %s cannot be repaired: no system was identified on it, and nothing is changed in what is not known%s%s: look at it with droveway image inspect, or import it with --repair none", w.Name, locked, spanning(r))
 	}
 	return nil
+}
+
+// spanning says what could not be read of several disks, if there is a system on none of
+// them: it may span them, and each is looked at by itself.
+func spanning(r *run) (text string) {
+	if len(r.State.Images) == 1 {
+		return ""
+	}
+	for _, name := range r.State.Images {
+		f := r.State.Found[name]
+		if f.System != nil && f.System.Status == droveway.ImageIdentified {
+			return ""
+		}
+		for _, l := range f.Lacks {
+			text += "; image " + name + ", " + l
+		}
+	}
+	return text
 }
 
 // lockedText says which volumes could not be looked into, and what to give.

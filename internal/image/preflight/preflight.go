@@ -172,6 +172,8 @@ func Foresee(ctx context.Context, s *survey.Source, p *droveway.ImportPlan, choi
 		return err
 	}
 	w.OneOfMany = len(disks) > 1
+	var all []*Result
+	halves := Halves{}
 	for k, d := range disks {
 		disk, err := s.Read(d)
 		if err != nil {
@@ -183,10 +185,27 @@ func Foresee(ctx context.Context, s *survey.Source, p *droveway.ImportPlan, choi
 			p.Notes = append(p.Notes, fmt.Sprintf("image %s cannot be looked into: %v", i.Name, err))
 			continue
 		}
+		all = append(all, res)
 		i.System = res.System()
 		i.Firmware = Firmware(i.System)
 		i.Repair = Repairs(w.Repair, i.System)
+		if twin := halves.Twin(i.Name, res); i.Repair && twin != "" {
+			i.Repair = false
+			p.Notes = append(p.Notes, TwinNote(i.Name, twin))
+		}
 		i.Check = Checks(w.Check, i.System, i.Repair)
 	}
-	return nil
+	if len(all) < len(disks) {
+		return nil // a key may be for what could not be looked into
+	}
+	return UnusedKeys(w, all)
+}
+
+// UnusedKeys fails if a key was given that opened nothing on any of the disks of a source.
+func UnusedKeys(w Wishes, all []*Result) error {
+	reports := make([]*inspect.Report, 0, len(all))
+	for _, r := range all {
+		reports = append(reports, r.Report)
+	}
+	return inspect.UnusedKeys(w.Keys, reports...)
 }
