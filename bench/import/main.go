@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -110,7 +111,7 @@ func (o options) run(ctx context.Context) (_ bool, err error) {
 			continue
 		}
 		if err := p.measure(ctx, dir, &r); err != nil {
-			return false, err
+			return false, errors.Join(err, r.write(o.out)) // what was measured by then took long
 		}
 	}
 	r.judge()
