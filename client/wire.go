@@ -62,7 +62,7 @@ type MoveRequest struct {
 	Instant  bool   `json:"instant,omitempty" doc:"Switch over before the memory has been sent; it follows, and is lost if a host or the link fails meanwhile"`
 	SyncRate int64  `json:"sync_rate,omitempty" minimum:"0" doc:"Bound of the disk copy in bytes a second; 0: none"`
 	Reads    string `json:"reads,omitempty" enum:"source,local" doc:"Where the guest reads from while its disks follow. source (default): the old host. local: the new one, if what it reads has been copied or read before"`
-	Memory   string `json:"memory,omitempty" enum:"auto,single,parallel" doc:"Over how many connections memory goes. parallel: several; single: one, after which it can follow. auto (default): several if there is much of it and the guest changes little"`
+	Memory   string `json:"memory,omitempty" enum:"auto,single,parallel,compressed" doc:"Over how many connections memory goes. parallel: several; compressed: the same, for slow links; single: one, after which it can follow. auto (default): several if there is much of it and the guest changes little"`
 }
 
 // RateRequest changes the rate of the copy while a machine moves.

@@ -53,7 +53,7 @@ func machineMove(a *app) *cobra.Command {
 	c.Flags().Var(rateValue{&m.SyncRate}, "sync-rate", "bound of the disk copy a second, as 50M (default: none)")
 	c.Flags().BoolVar(&m.Instant, "instant", false, "switch over before the memory has been sent: it follows, and if a host or the link fails meanwhile the machine boots from its current disks")
 	AddChoice(c, &m.Reads, "reads", "`where` the guest reads from while its disks follow: source, or local, which needs no link for what is there (default: source)", "source", "local")
-	AddChoice(c, &m.Memory, "memory", "over how many connections memory goes: single, parallel, or auto, which is several for much memory of a quiet guest", "auto", "single", "parallel")
+	AddChoice(c, &m.Memory, "memory", "over how many connections memory goes: single, parallel, compressed (parallel, for slow links), or auto, which is several for much memory of a quiet guest", "auto", "single", "parallel", "compressed")
 	c.Flags().BoolVar(&dry, "dry-run", false, "tell what would happen, and change nothing")
 	c.Flags().BoolVar(&abort, "abort", false, "cancel the machine's running move")
 	_ = c.RegisterFlagCompletionFunc("to", a.hostNames())

@@ -263,11 +263,19 @@ const (
 	Precopy Way = ""
 	// Parallel is Precopy over several connections at once.
 	Parallel Way = "parallel"
+	// Compressed is Parallel, and what is sent is compressed.
+	Compressed Way = "compressed"
 	// Postcopy is Precopy, and what is left may follow the guest.
 	Postcopy Way = "postcopy"
 	// Preempt is Postcopy that sends what the guest waits for past all else.
 	Preempt Way = "postcopy, preempt"
 )
+
+// CompressedCapability is "yes" where memory can go Compressed.
+const CompressedCapability = "memory.compressed"
+
+// Several reports whether memory goes over several connections.
+func (w Way) Several() bool { return w == Parallel || w == Compressed }
 
 // Follows reports whether memory may follow the guest.
 func (w Way) Follows() bool { return w == Postcopy || w == Preempt }

@@ -115,24 +115,26 @@ func warned(t *testing.T, g *scene.Guest, from string) {
 	}
 }
 
-// Memory goes over several connections at once, and all of it is right, though the guest
-// changes it all the time; if it does so too fast for that, in another way.
+// Memory goes over several connections at once, as it is and compressed, and all of it is
+// right, though the guest changes it all the time; if it does so too fast for that, in
+// another way.
 func TestMoveOverSeveralConnections(t *testing.T) {
-	g := guest(t, scene.GuestConfig{Name: "several", MemoryMiB: 256, Work: scene.Dirty(64)})
-	to := other(hostOf(t, g))
-	j, err := stage.API.MoveMachine(t.Context(), g.Name, client.MoveRequest{To: to, Memory: "parallel"}, "")
-	if j, err = stage.Must(t.Context(), j, err); err != nil {
-		t.Fatal(err)
-	}
-	works(t, g)
-	r := result(t, j)
-	if r.Memory == nil || r.Memory.Way != "parallel" && (r.Memory.Way != "precopy" || !strings.Contains(r.Memory.Why, "connections")) {
-		t.Errorf("memory %+v", r.Memory)
+	g := guest(t, scene.GuestConfig{Name: "several", MemoryMiB: 256, Work: scene.Dirty(16)})
+	for _, way := range []string{"parallel", "compressed"} {
+		j, err := stage.API.MoveMachine(t.Context(), g.Name, client.MoveRequest{To: other(hostOf(t, g)), Memory: way}, "")
+		if j, err = stage.Must(t.Context(), j, err); err != nil {
+			t.Fatal(err)
+		}
+		works(t, g)
+		r := result(t, j)
+		if r.Memory == nil || r.Memory.Way != way && (r.Memory.Way != "precopy" || !strings.Contains(r.Memory.Why, "connections")) {
+			t.Errorf("%s: memory %+v", way, r.Memory)
+		}
+		t.Logf("%s: memory %+v", way, r.Memory)
 	}
 	if s := g.Observer.Summary(); len(s.Boots()) != 1 || s.Wrong() > 0 {
 		t.Errorf("boots %v, wrong %d", s.Boots(), s.Wrong())
 	}
-	t.Logf("memory %+v", r.Memory)
 	nothingLost(t, g)
 }
 

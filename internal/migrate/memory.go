@@ -16,7 +16,7 @@ import (
 
 // Memory is how a guest's memory went over.
 type Memory struct {
-	Way       string `json:"way"`                 // "precopy", "parallel", "postcopy", "precopy, postcopy after 5 passes"
+	Way       string `json:"way"`                 // "precopy", "parallel", "compressed", "postcopy", "precopy, postcopy after 5 passes"
 	Passes    int64  `json:"passes"`              // over the memory
 	Bytes     int64  `json:"bytes"`               // that were sent
 	LinkRate  int64  `json:"link_rate"`           // bytes a second, as measured
@@ -30,8 +30,11 @@ type Memory struct {
 const (
 	precopy  = "precopy"
 	postcopy = "postcopy"
-	parallel = "parallel"
-	single   = "single" // of a Request: as precopy, over one connection
+
+	// Of a Request.
+	parallel   = "parallel"   // several connections
+	compressed = "compressed" // the same, and what is sent is compressed
+	single     = "single"     // one connection, as precopy
 )
 
 // memory sends the guest's memory until only the last of it remains, which is
@@ -46,7 +49,7 @@ func (m *Moves) memory(instant bool) func(context.Context, *run) error {
 
 func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	s := r.State
-	if s.Endless && s.Way == hypervisor.Parallel {
+	if s.Endless && s.Way.Several() {
 		if err := m.otherWay(ctx, r); err != nil {
 			return err
 		}
@@ -56,8 +59,8 @@ func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	}
 	s.Hurried, s.Result.Memory = 0, &Memory{Way: precopy}
 	switch {
-	case s.Way == hypervisor.Parallel:
-		s.Result.Memory.Way = parallel
+	case s.Way.Several():
+		s.Result.Memory.Way = string(s.Way)
 	case s.Endless:
 		s.Result.Memory.Why = "passes over several connections did not end"
 	}
@@ -178,7 +181,7 @@ func (m *Moves) converge(ctx context.Context, r *run, p hypervisor.MemoryProgres
 	if p.Iterations <= maxPasses {
 		return nil
 	}
-	if s.Way == hypervisor.Parallel {
+	if s.Way.Several() {
 		return m.endless(ctx, r, p)
 	}
 	if s.Postcopy {

@@ -129,13 +129,15 @@ func TestInstantIsNotParallel(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, startBus(t))
 	req := w.request()
-	req.Instant, req.Memory = true, parallel
-	if _, err := w.moves.Plan(t.Context(), req); !droveway.Is(err, droveway.Invalid) || !strings.Contains(err.Error(), "--instant") {
-		t.Errorf("planned: %v", err)
-	}
-	req.Instant = false
-	var e *droveway.Error
-	if _, err := w.moves.Plan(t.Context(), req); !errors.As(err, &e) || e.Feature != parallelCapability+"=yes" {
-		t.Errorf("planned to a host that cannot: %v", err)
+	for memory, capability := range map[string]string{parallel: parallelCapability, compressed: hypervisor.CompressedCapability} {
+		req.Instant, req.Memory = true, memory
+		if _, err := w.moves.Plan(t.Context(), req); !droveway.Is(err, droveway.Invalid) || !strings.Contains(err.Error(), "--instant or --memory "+memory) {
+			t.Errorf("planned: %v", err)
+		}
+		req.Instant = false
+		var e *droveway.Error
+		if _, err := w.moves.Plan(t.Context(), req); !errors.As(err, &e) || e.Feature != capability+"=yes" {
+			t.Errorf("planned to a host that cannot: %v", err)
+		}
 	}
 }

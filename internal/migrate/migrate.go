@@ -71,7 +71,7 @@ type Request struct {
 	// Instant lets the guest switch over before its memory has been sent.
 	Instant bool   `json:"instant,omitempty"`
 	Reads   string `json:"reads,omitempty"`  // where from during hydration, as hypervisor.Reads
-	Memory  string `json:"memory,omitempty"` // auto (or empty), single or parallel
+	Memory  string `json:"memory,omitempty"` // auto (or empty), single, parallel or compressed
 }
 
 // Plan is what a move would do.
@@ -147,8 +147,8 @@ func movable(mc *droveway.Machine) error {
 
 // valid refuses what makes no sense as it stands.
 func (r Request) valid() error {
-	if r.Instant && r.Memory == parallel {
-		return droveway.Errorf(droveway.Invalid, "move machine %s: of memory that goes over several connections nothing can follow: give --instant or --memory parallel", r.Machine)
+	if r.Instant && severalOf(r.Memory) != "" {
+		return droveway.Errorf(droveway.Invalid, "move machine %s: of memory that goes over several connections nothing can follow: give --instant or --memory %s", r.Machine, r.Memory)
 	}
 	return validRate(r.Rate)
 }
@@ -158,8 +158,8 @@ func (r Request) requires() (all []string) {
 	if hypervisor.Reads(r.Reads) == hypervisor.ReadLocal {
 		all = append(all, hypervisor.ReadLocalCapability+"=yes")
 	}
-	if r.Memory == parallel {
-		all = append(all, parallelCapability+"=yes")
+	if c := severalOf(r.Memory); c != "" {
+		all = append(all, c+"=yes")
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -26,6 +27,9 @@ func (m *Moves) way(ctx context.Context, r *run) (hypervisor.Way, error) {
 		return "", err
 	}
 	if several, err := m.several(ctx, r, req); several || err != nil {
+		if req.Memory == compressed {
+			return hypervisor.Compressed, err
+		}
 		return hypervisor.Parallel, err
 	}
 	preempt, err := m.both(ctx, r.State, "migrate.postcopy-preempt")
@@ -38,17 +42,24 @@ func (m *Moves) way(ctx context.Context, r *run) (hypervisor.Way, error) {
 // several reports whether memory is to go over several connections.
 func (m *Moves) several(ctx context.Context, r *run, req Request) (bool, error) {
 	s := r.State
-	if s.Endless || req.Instant || req.Memory == single || req.Memory != parallel && s.Source.MemoryMiB < parallelFrom {
+	asked := severalOf(req.Memory)
+	if s.Endless || req.Instant || req.Memory == single || asked == "" && s.Source.MemoryMiB < parallelFrom {
 		return false, nil
 	}
-	can, err := m.both(ctx, s, parallelCapability)
-	if err != nil || req.Memory != parallel {
+	can, err := m.both(ctx, s, cmp.Or(asked, parallelCapability))
+	if err != nil || asked == "" {
 		return can && m.isQuiet(ctx, r), err
 	}
 	if !can {
-		err = job.Permanent(droveway.Missing(parallelCapability, "hosts %s and %s cannot both send memory over several connections: move without --memory parallel", s.From, s.To))
+		err = job.Permanent(droveway.Missing(asked, "hosts %s and %s cannot both send memory that way: move without --memory %s", s.From, s.To, req.Memory))
 	}
 	return can, err
+}
+
+// severalOf is the capability that a request for several connections needs; empty: it is
+// none.
+func severalOf(memory string) string {
+	return map[string]string{parallel: parallelCapability, compressed: hypervisor.CompressedCapability}[memory]
 }
 
 // both reports whether both hosts have a capability.

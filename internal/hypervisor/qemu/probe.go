@@ -166,6 +166,14 @@ func (p *platform) askMigration(ctx context.Context, c *qmp.Client) error {
 		there[m.Capability] = true
 		p.found["migrate."+m.Capability] = "yes"
 	}
+	p.found[hypervisor.CompressedCapability] = "yes"
+	err := c.Execute(ctx, "migrate-set-parameters", object{"multifd-compression": compression}, nil)
+	if qmp.Refused(err) {
+		p.found[hypervisor.CompressedCapability], err = "no: "+err.Error(), nil
+	}
+	if err != nil {
+		return err
+	}
 	p.found["migrate"] = "yes"
 	for _, need := range []string{"pause-before-switchover", "late-block-activate", "return-path", "events"} {
 		if !there[need] {

@@ -32,6 +32,7 @@ func TestPrepareMemory(t *testing.T) {
 		"preempt, repeated":   {on, hypervisor.Preempt, "", 0},
 		"parallel":            {on, hypervisor.Parallel, "", 1},
 		"parallel, not there": {plain, hypervisor.Parallel, droveway.Unsupported, 0},
+		"compressed":          {on, hypervisor.Compressed, "", 1},
 		"plain after preempt": {on, hypervisor.Postcopy, "", 1},
 	} {
 		i, f := fakeInstance(t, hypervisor.Spec{}, map[string]string{"query-migrate-capabilities": c.has, "migrate-set-capabilities": "{}", "migrate-set-parameters": "{}"})
@@ -39,7 +40,7 @@ func TestPrepareMemory(t *testing.T) {
 		if got := droveway.KindOf(err); got != c.kind {
 			t.Errorf("%s: %v, want %q", name, err, c.kind)
 		}
-		if n := f.count("migrate-set-parameters"); n > 0 != (c.how == hypervisor.Parallel && c.kind == "") {
+		if n := f.count("migrate-set-parameters"); n > 0 != (c.how.Several() && c.kind == "") {
 			t.Errorf("%s: the connections were counted %d times", name, n)
 		}
 		if n := f.count("migrate-set-capabilities"); n != c.sets {
