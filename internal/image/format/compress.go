@@ -1,16 +1,16 @@
 package format
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
 
-	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/block"
+	"github.com/droveway/droveway/internal/image/inflate"
 )
 
 // decompressor gives what is packed in a stream. It is read only as far as
@@ -19,27 +19,31 @@ import (
 type decompressor func(io.Reader) (io.Reader, error)
 
 func inflater() decompressor {
-	var z io.ReadCloser
+	src := bufio.NewReaderSize(nil, packedAhead)
+	z := inflate.NewReader(src)
 	return func(r io.Reader) (io.Reader, error) {
-		if z == nil {
-			z = flate.NewReader(r)
-			return z, nil
-		}
-		return z, z.(flate.Resetter).Reset(r, nil)
+		src.Reset(r)
+		z.Reset(src)
+		return z, nil
 	}
 }
 
 func zlibInflater() decompressor {
-	var z io.ReadCloser
-	return func(r io.Reader) (io.Reader, error) {
-		var err error
+	src := bufio.NewReaderSize(nil, packedAhead)
+	var z *inflate.Zlib
+	return func(r io.Reader) (_ io.Reader, err error) {
+		src.Reset(r)
 		if z == nil {
-			z, err = zlib.NewReader(r)
-			return z, err
+			z, err = inflate.NewZlib(src)
+		} else {
+			err = z.Reset(src)
 		}
-		return z, z.(zlib.Resetter).Reset(r, nil)
+		return z, err
 	}
 }
+
+// packedAhead is more than a cluster of 64 KiB, packed, has.
+const packedAhead = 128 << 10
 
 // A window as large as the largest cluster suffices.
 const zstdWindow = 8 << 20
@@ -71,6 +75,11 @@ func unpackFrom(f io.ReaderAt, off, length, size int64, unpack decompressor) ([]
 	out := make([]byte, size)
 	if _, err := io.ReadFull(r, out); err != nil {
 		return nil, damaged(off, err)
+	}
+	if z, sums := r.(*inflate.Zlib); sums { // at its end
+		if _, err := z.Read(make([]byte, 1)); err != nil && !errors.Is(err, io.EOF) {
+			return nil, damaged(off, err)
+		}
 	}
 	return out, nil
 }

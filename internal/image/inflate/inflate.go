@@ -43,10 +43,19 @@ type Reader struct {
 // NewReader unpacks DEFLATE.
 func NewReader(src *bufio.Reader) *Reader {
 	codewords := new([litRoom + distRoom]entry)
-	return &Reader{
-		src: src, win: new([window]byte), todo: (*Reader).head, mean: newSymbols(), codewords: codewords,
+	z := &Reader{
+		win: new([window]byte), mean: newSymbols(), codewords: codewords,
 		lit: table{codewords[:litRoom], litBits}, dist: table{codewords[litRoom:], distBits}, lens: table{make([]entry, lenRoom), lenBits},
 	}
+	z.Reset(src)
+	return z
+}
+
+// Reset begins anew with another stream, in the same memory.
+func (z *Reader) Reset(src *bufio.Reader) {
+	z.src, z.in, z.pos, z.buf, z.n = src, nil, 0, 0, 0
+	z.rd, z.wr = 0, 0
+	z.todo, z.last, z.plain, z.err = (*Reader).head, false, 0, nil
 }
 
 // Read gives what was unpacked. io.EOF is the sound end of the stream; then src is

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"compress/gzip"
+	"compress/zlib"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -86,6 +87,52 @@ func TestCut(t *testing.T) {
 			got, err := io.ReadAll(NewReader(bufio.NewReader(bytes.NewReader(p[:n]))))
 			if !errors.Is(err, io.ErrUnexpectedEOF) || !bytes.HasPrefix(want, got) {
 				t.Fatalf("level %d, cut to %d of %d: %d bytes, %v", level, n, len(p), len(got), err)
+			}
+		}
+	}
+}
+
+// TestZlib unpacks one stream after the other with one reader, and finds what is cut or
+// changed in one.
+func TestZlib(t *testing.T) {
+	t.Parallel()
+	var z *Zlib
+	unpack := func(b []byte) (got, rest []byte, err error) {
+		src := bufio.NewReader(bytes.NewReader(b))
+		if z == nil {
+			z, err = NewZlib(src)
+		} else {
+			err = z.Reset(src)
+		}
+		if err == nil {
+			got, err = io.ReadAll(z)
+		}
+		rest, _ = io.ReadAll(src) // it is in memory
+		return got, rest, err
+	}
+	for name, want := range samples() {
+		var b bytes.Buffer
+		w := zlib.NewWriter(&b)
+		if _, err := w.Write(want); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got, rest, err := unpack(append(bytes.Clone(b.Bytes()), "what follows"...))
+		if err != nil || !bytes.Equal(got, want) || string(rest) != "what follows" {
+			t.Errorf("%s: %d bytes of %d, then %q, %v", name, len(got), len(want), rest, err)
+		}
+		for _, n := range []int{0, 1, 2, b.Len() / 2, b.Len() - 4, b.Len() - 1} {
+			if _, _, err := unpack(b.Bytes()[:n]); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s, cut to %d of %d: %v", name, n, b.Len(), err)
+			}
+		}
+		for _, n := range []int{0, 1, b.Len() - 1} {
+			bad := bytes.Clone(b.Bytes())
+			bad[n] ^= 1
+			if _, _, err := unpack(bad); !errors.Is(err, ErrDamaged) {
+				t.Errorf("%s, byte %d changed: %v", name, n, err)
 			}
 		}
 	}
