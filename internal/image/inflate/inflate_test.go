@@ -209,6 +209,36 @@ func FuzzGzip(f *testing.F) {
 	})
 }
 
+// FuzzZlib holds any stream against compress/zlib, with a reader that has read another.
+func FuzzZlib(f *testing.F) {
+	var b bytes.Buffer
+	w := zlib.NewWriter(&b)
+	_, _ = w.Write(samples()["text"][:2000]) // it is in memory
+	_ = w.Close()
+	used := b.Bytes()
+	f.Add(used)
+	f.Add([]byte("\x78\x9c\x03\x00\x00\x00\x00\x01"))
+	f.Add([]byte("\x78\xbb\x00\x00\x00\x01"))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		z, err := NewZlib(bufio.NewReader(bytes.NewReader(used)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.ReadFull(z, make([]byte, 100)) // in the midst of it
+		var got, want []byte
+		if err = z.Reset(bufio.NewReader(bytes.NewReader(p))); err == nil {
+			got, err = io.ReadAll(io.LimitReader(z, 1<<20))
+		}
+		theirs, wrong := zlib.NewReader(bytes.NewReader(p))
+		if wrong == nil {
+			want, wrong = io.ReadAll(io.LimitReader(theirs, 1<<20))
+		}
+		if (err == nil) != (wrong == nil) || err == nil && !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes, %v; compress/zlib gives %d, %v", len(got), err, len(want), wrong)
+		}
+	})
+}
+
 // TestFlipped flips bits of streams, and holds what comes out against compress/flate.
 func TestFlipped(t *testing.T) {
 	t.Parallel()
