@@ -219,6 +219,11 @@ func writeExplanation(w io.Writer, r *inspect.Report) {
 	for _, why := range r.OS.Why {
 		fmt.Fprintf(w, "\nbecause\t%s", why)
 	}
+	for _, k := range r.System.Kernels {
+		if len(k.Ruled) > 0 {
+			fmt.Fprintf(w, "\nby its rules\tthe initramfs of %s has %s: they were not looked for", k.Version, strings.Join(k.Ruled, ", "))
+		}
+	}
 	fmt.Fprintf(w, "\n\nread\t%s in %d ms\n", bytesText(r.ReadBytes), r.TookMS)
 }
 

@@ -39,15 +39,16 @@ type Summary struct {
 	Kind        string          // "initramfs-tools", "dracut", "mkinitcpio", …, or empty
 	Compression []string        // of each archive, "" for none
 	Modules     map[string]bool // kernel modules, as "virtio_blk"
+	Most        bool            // initramfs-tools made it for any machine: MODULES=most
 	Files       int
 }
 
 var errEnough = errors.New("enough")
 
-// Read goes through an initramfs until it knows its kind and has met all wanted
-// modules, or to its end.
-func Read(r io.Reader, wanted ...string) (Summary, error) {
-	s := &scan{wanted: wanted, Summary: Summary{Modules: map[string]bool{}}, left: maxUnpacked}
+// Read goes through an initramfs to its end, or, once it knows its kind, until what it
+// has met is enough.
+func Read(r io.Reader, enough func(*Summary) bool) (Summary, error) {
+	s := &scan{enough: enough, Summary: Summary{Modules: map[string]bool{}}, left: maxUnpacked}
 	err := s.archives(bufio.NewReaderSize(r, 64<<10))
 	if errors.Is(err, errEnough) {
 		err = nil
@@ -57,8 +58,12 @@ func Read(r io.Reader, wanted ...string) (Summary, error) {
 
 type scan struct {
 	Summary
-	wanted []string
+	enough func(*Summary) bool
 	left   int64 // bytes that may still be unpacked
+
+	conf     settings
+	name     string // of the file before, in this archive
+	shuffled bool   // the files do not come in the order of their names
 }
 
 func (s *scan) archives(r *bufio.Reader) error {
@@ -173,6 +178,7 @@ const (
 // cpio reads one archive in the "newc" format, names only.
 func (s *scan) cpio(r *bufio.Reader) error {
 	h := make([]byte, cpioHeader)
+	s.name = ""
 	for {
 		if _, err := io.ReadFull(r, h); err != nil {
 			return truncated(err)
@@ -190,8 +196,17 @@ func (s *scan) cpio(r *bufio.Reader) error {
 		if text == cpioTrailer {
 			return nil
 		}
+		text = strings.TrimPrefix(strings.TrimPrefix(text, "./"), "/")
 		if err := s.take(text, cpioHeader+length+size); err != nil {
 			return err
+		}
+		if isSetting(text) && size <= maxSettings {
+			b := make([]byte, pad(size))
+			if _, err := io.ReadFull(r, b); err != nil {
+				return truncated(err)
+			}
+			s.conf.read(text, string(b[:size]))
+			continue
 		}
 		if _, err := r.Discard(int(pad(size))); err != nil {
 			return truncated(err)
@@ -227,26 +242,19 @@ func (s *scan) take(name string, bytes int64) error {
 	if s.left -= bytes; s.left < 0 || s.Files > maxFiles {
 		return droveway.Errorf(droveway.Invalid, "initramfs: more than %d files or %d bytes: it is damaged or hostile", maxFiles, maxUnpacked)
 	}
-	name = strings.TrimPrefix(strings.TrimPrefix(name, "./"), "/")
 	if m, ok := ModuleName(name); ok {
 		s.Modules[m] = true
 	}
 	if s.Kind == "" {
 		s.Kind = kindOf(name)
 	}
-	if s.Kind != "" && s.all() {
+	s.shuffled = s.shuffled || name < s.name
+	s.name = name
+	s.Most = !s.shuffled && s.conf.most(name)
+	if s.Kind != "" && s.enough != nil && s.enough(&s.Summary) {
 		return errEnough
 	}
 	return nil
-}
-
-func (s *scan) all() bool {
-	for _, w := range s.wanted {
-		if !s.Modules[w] {
-			return false
-		}
-	}
-	return len(s.wanted) > 0
 }
 
 // ModuleName gives the name of the module in a file, as modprobe knows it.

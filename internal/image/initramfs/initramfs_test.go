@@ -16,19 +16,24 @@ import (
 	"github.com/droveway/droveway"
 )
 
-// archive makes a cpio in the "newc" format.
+// archive makes a cpio of files with these names.
 func archive(names ...string) []byte {
+	var files []file
+	for _, n := range names {
+		files = append(files, file{n, "content"})
+	}
+	return archiveOf(files...)
+}
+
+// archiveOf makes a cpio in the "newc" format.
+func archiveOf(files ...file) []byte {
 	var b bytes.Buffer
-	for _, n := range append(names, cpioTrailer) {
-		body := "content"
-		if n == cpioTrailer {
-			body = ""
-		}
-		fmt.Fprintf(&b, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00", 1, 0o100644, 0, 0, 1, 0, len(body), 0, 0, 0, 0, len(n)+1, 0, n)
+	for _, f := range append(files, file{name: cpioTrailer}) {
+		fmt.Fprintf(&b, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00", 1, 0o100644, 0, 0, 1, 0, len(f.text), 0, 0, 0, 0, len(f.name)+1, 0, f.name)
 		for b.Len()%4 != 0 {
 			b.WriteByte(0)
 		}
-		b.WriteString(body)
+		b.WriteString(f.text)
 		for b.Len()%4 != 0 {
 			b.WriteByte(0)
 		}
@@ -71,7 +76,7 @@ func TestCompressions(t *testing.T) {
 	for name, with := range packers() {
 		t.Run(name, func(t *testing.T) {
 			b := append(archive("kernel/x86/microcode/GenuineIntel.bin"), make([]byte, 512)...)
-			got, err := Read(bytes.NewReader(append(b, pack(t, main, with)...)))
+			got, err := Read(bytes.NewReader(append(b, pack(t, main, with)...)), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,16 +92,16 @@ func TestAppended(t *testing.T) {
 	for _, name := range []string{"gzip", "zstd"} {
 		with := packers()[name]
 		b := append(pack(t, archive("scripts/functions", strings.Repeat("long", 500)), with), make([]byte, 3)...)
-		got, err := Read(bytes.NewReader(append(b, archive("lib/modules/1/virtio_net.ko")...)))
+		got, err := Read(bytes.NewReader(append(b, archive("lib/modules/1/virtio_net.ko")...)), nil)
 		if err != nil || got.Kind != "initramfs-tools" || !got.Modules["virtio_net"] {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
 }
 
-func TestStopsWhenAllIsFound(t *testing.T) {
+func TestStopsWhenItIsEnough(t *testing.T) {
 	b := archive("init_functions", "a/virtio_blk.ko", "b", "c")
-	got, err := Read(bytes.NewReader(b[:len(b)-40]), "virtio_blk")
+	got, err := Read(bytes.NewReader(b[:len(b)-40]), func(s *Summary) bool { return s.Modules["virtio_blk"] })
 	if err != nil || got.Files != 2 || got.Kind != "mkinitcpio" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -108,7 +113,7 @@ func TestDamaged(t *testing.T) {
 		"cut": good[:120], "no cpio": []byte("something else entirely"), "gzip cut": pack(t, good, packers()["gzip"])[:30],
 		"bad size": bytes.Replace(good, []byte("070701"), []byte("070701zz"), 1),
 	} {
-		if _, err := Read(bytes.NewReader(b)); !droveway.Is(err, droveway.Invalid) {
+		if _, err := Read(bytes.NewReader(b), nil); !droveway.Is(err, droveway.Invalid) {
 			t.Errorf("%s: %v, want invalid", name, err)
 		}
 	}
@@ -118,7 +123,7 @@ func TestDamaged(t *testing.T) {
 func TestBomb(t *testing.T) {
 	head := strings.Replace(string(archive("x")[:112]), "00000007", "7fffffff", 1)
 	b := pack(t, []byte(head), packers()["gzip"])
-	if _, err := Read(bytes.NewReader(b)); !droveway.Is(err, droveway.Invalid) {
+	if _, err := Read(bytes.NewReader(b), nil); !droveway.Is(err, droveway.Invalid) {
 		t.Errorf("%v, want invalid", err)
 	}
 }
@@ -131,7 +136,7 @@ func FuzzInitramfs(f *testing.F) {
 	}
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		if len(b) < 64<<10 {
-			_, _ = Read(bytes.NewReader(b))
+			_, _ = Read(bytes.NewReader(b), nil)
 		}
 	})
 }

@@ -36,7 +36,7 @@ func TestPrograms(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := Read(bytes.NewReader(b))
+			got, err := Read(bytes.NewReader(b), nil)
 			if err != nil || got.Kind != "mkinitcpio" || !got.Modules["virtio_blk"] || !got.Modules["virtio_net"] || got.Files != 7 {
 				t.Errorf("%+v, %v", got, err)
 			}

@@ -92,19 +92,19 @@ func (s *inspection) initramfsOf(k Kernel) string {
 // drivers finds where a kernel has its virtio drivers.
 func (s *inspection) drivers(k *Kernel, unpack bool) {
 	dir := "/lib/modules/" + k.Version
-	builtin := s.moduleSet(dir + "/modules.builtin")
-	installed := s.moduleSet(dir + "/modules.dep")
-	var inside initramfs.Summary
+	builtin := s.moduleFiles(dir + "/modules.builtin")
+	installed := s.moduleFiles(dir + "/modules.dep")
+	var inside map[string]bool
 	if k.Initramfs != "" && unpack {
-		inside = s.readInitramfs(k, missing(builtin, installed))
+		inside = s.readInitramfs(k, missing(builtin, installed), s.ruled(installed))
 	}
 	where := func(module string) string {
 		switch {
-		case builtin[module]:
+		case builtin[module] != "":
 			return "built-in"
-		case inside.Modules[module]:
+		case inside[module]:
 			return "initramfs"
-		case installed[module]:
+		case installed[module] != "":
 			return "modules"
 		}
 		return "missing"
@@ -114,30 +114,48 @@ func (s *inspection) drivers(k *Kernel, unpack bool) {
 
 // missing is what the initramfs is worth searching for: it holds nothing that
 // is not installed.
-func missing(builtin, installed map[string]bool) []string {
+func missing(builtin, installed map[string]string) []string {
 	var wanted []string
 	for _, m := range virtioModules {
-		if !builtin[m] && (installed[m] || len(installed) == 0) {
+		if builtin[m] == "" && (installed[m] != "" || len(installed) == 0) {
 			wanted = append(wanted, m)
 		}
 	}
 	return wanted
 }
 
-func (s *inspection) readInitramfs(k *Kernel, wanted []string) initramfs.Summary {
+// readInitramfs gives the modules in an initramfs, of those that are wanted. It reads
+// until it has met them all, or one of them in an initramfs for any machine, if the
+// ruled ones are all: they came in together.
+func (s *inspection) readInitramfs(k *Kernel, wanted []string, ruled map[string]bool) map[string]bool {
 	n, err := s.tree.Open(k.Initramfs)
 	if err != nil {
 		k.Problem = err.Error()
-		return initramfs.Summary{}
+		return nil
 	}
 	size := n.Stat().Size
 	if size > maxInitramfs {
 		k.Problem = "its initramfs is too large to be looked into"
-		return initramfs.Summary{}
+		return nil
 	}
-	sum, err := initramfs.Read(io.NewSectionReader(n, 0, size), wanted...)
+	sum, err := initramfs.Read(io.NewSectionReader(n, 0, size), func(sum *initramfs.Summary) bool {
+		met := func(m string) bool { return sum.Modules[m] }
+		unmet := func(m string) bool { return !sum.Modules[m] }
+		unruled := func(m string) bool { return !ruled[m] }
+		if !slices.ContainsFunc(wanted, met) {
+			return false
+		}
+		if sum.Most && !slices.ContainsFunc(wanted, unruled) {
+			k.Ruled = slices.DeleteFunc(slices.Clone(wanted), met)
+			return true
+		}
+		return !slices.ContainsFunc(wanted, unmet)
+	})
 	if err != nil {
 		k.Problem = err.Error()
+	}
+	for _, m := range k.Ruled {
+		sum.Modules[m] = true
 	}
 	k.InitramfsKind = sum.Kind
 	for _, c := range sum.Compression {
@@ -145,18 +163,18 @@ func (s *inspection) readInitramfs(k *Kernel, wanted []string) initramfs.Summary
 			k.Compression = append(k.Compression, c)
 		}
 	}
-	return sum
+	return sum.Modules
 }
 
 // maxModules is how much of a list of modules is read, in bytes.
 const maxModules = 4 << 20
 
-// moduleSet reads modules.builtin or modules.dep.
-func (s *inspection) moduleSet(file string) map[string]bool {
-	set := map[string]bool{}
+// moduleFiles reads modules.builtin or modules.dep.
+func (s *inspection) moduleFiles(file string) map[string]string {
+	files := map[string]string{}
 	b, err := s.tree.ReadFile(file, maxModules)
 	if err != nil {
-		return set
+		return files
 	}
 	for line := range strings.Lines(string(b)) {
 		name, _, _ := strings.Cut(strings.TrimSpace(line), ":")
@@ -164,8 +182,8 @@ func (s *inspection) moduleSet(file string) map[string]bool {
 			continue
 		}
 		if m, ok := initramfs.ModuleName(name); ok {
-			set[m] = true
+			files[m] = name
 		}
 	}
-	return set
+	return files
 }

@@ -85,6 +85,7 @@ type Kernel struct {
 	InitramfsKind string   `json:"initramfs_kind,omitempty"` // "initramfs-tools", "dracut", …
 	Compression   []string `json:"compression,omitempty"`
 	Virtio        Virtio   `json:"virtio"`
+	Ruled         []string `json:"ruled,omitempty"` // drivers that it has by the rules it was made by: they were not looked for
 	Problem       string   `json:"problem,omitempty"`
 }
 

@@ -138,7 +138,7 @@ func TestExtend(t *testing.T) {
 		if !strings.HasPrefix(text, old.String()) || at%4 != 0 {
 			t.Errorf("length %d: the archive is at %d", length, at)
 		}
-		s, err := initramfs.Read(strings.NewReader(text), "virtio_blk")
+		s, err := initramfs.Read(strings.NewReader(text), nil)
 		if err != nil || !s.Modules["virtio_blk"] || s.Kind != "initramfs-tools" {
 			t.Errorf("length %d: %+v, %v", length, s, err)
 		}
