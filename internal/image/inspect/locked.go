@@ -57,10 +57,14 @@ func (s *inspection) tryKeys(v *volume) {
 // UnusedKeys fails if a key opened nothing on any of the disks that belong together: who
 // gives one wants it to open something, and would otherwise take an encrypted system for
 // an unknown one. A key for any volume may be given for disks that have nothing to open.
+// What is nil was not looked into.
 func UnusedKeys(keys []luks.Key, disks ...*Report) error {
 	var shut []string
 	used := map[int]bool{}
 	for n, r := range disks {
+		if r == nil {
+			continue
+		}
 		where := ""
 		if len(disks) > 1 {
 			where = fmt.Sprintf("disk %d, ", n+1)

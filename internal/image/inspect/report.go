@@ -42,6 +42,15 @@ type Volume struct {
 	Tokens    []string `json:"tokens,omitempty"`   // other ways to unlock it, as "clevis"
 	Mount     string   `json:"mount,omitempty"`    // where the guest has it
 	Problem   string   `json:"problem,omitempty"`
+
+	Member *Membership `json:"-"` // in an array of MD
+}
+
+// Membership is what a member of an array of MD says of itself.
+type Membership struct {
+	Array   string // UUID
+	Current bool   // it has data: it is no spare, nor taken out, nor being filled
+	Events  uint64 // how often the array had changed when it was written last
 }
 
 // System is what the disk holds, beside its name.

@@ -62,6 +62,7 @@ func (s *inspection) openArrays() {
 	for _, v := range s.ofKind(probe.MD) {
 		if m, ok := disk.OpenMember(v.Name, v.r, v.Size); ok {
 			members = append(members, m)
+			v.Member = &Membership{m.Array, m.Role >= 0, m.Events}
 		}
 	}
 	for _, array := range disk.Arrays(members) {

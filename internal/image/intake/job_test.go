@@ -50,7 +50,13 @@ func ovaOfTwo(t *testing.T) []byte {
 // ovaOf has a disk twice, in two formats.
 func ovaOf(t *testing.T, disk []byte) []byte {
 	t.Helper()
-	d := vmdkOf(t, disk)
+	return ovaOfBoth(t, disk, disk)
+}
+
+// ovaOfBoth has two disks, in two formats.
+func ovaOfBoth(t *testing.T, first, second []byte) []byte {
+	t.Helper()
+	d := vmdkOf(t, first)
 	ovf := `<Envelope xmlns:ovf="x"><References><File ovf:id="f1" ovf:href="one.vmdk"/><File ovf:id="f2" ovf:href="two.img"/></References>
 <DiskSection><Disk ovf:diskId="d1" ovf:fileRef="f1" ovf:capacity="2" ovf:capacityAllocationUnits="byte * 2^20"/><Disk ovf:diskId="d2" ovf:fileRef="f2" ovf:capacity="7"/></DiskSection></Envelope>`
 	var b bytes.Buffer
@@ -58,7 +64,7 @@ func ovaOf(t *testing.T, disk []byte) []byte {
 	for _, m := range []struct {
 		name string
 		b    []byte
-	}{{"m.ovf", []byte(ovf)}, {"one.vmdk", d}, {"two.img", disk}, {"m.mf", []byte("SHA256(one.vmdk)= " + sum(d) + "\nSHA256(two.img)= " + sum(disk) + "\n")}} {
+	}{{"m.ovf", []byte(ovf)}, {"one.vmdk", d}, {"two.img", second}, {"m.mf", []byte("SHA256(one.vmdk)= " + sum(d) + "\nSHA256(two.img)= " + sum(second) + "\n")}} {
 		must(t, w.WriteHeader(&tar.Header{Name: m.name, Size: int64(len(m.b)), Mode: 0o644, Typeflag: tar.TypeReg}))
 		_, err := w.Write(m.b)
 		must(t, err)

@@ -20,7 +20,7 @@ import (
 // found is what the disk of an image holds, and what is done with it.
 type found struct {
 	System *droveway.ImageSystem `json:"system,omitempty"` // nil: it could not be looked at
-	Twin   string                `json:"twin,omitempty"`   // the image with the other half of its mirror
+	Twin   *preflight.Twin       `json:"half,omitempty"`   // of its mirror another image has the better half
 	Lacks  []string              `json:"lacks,omitempty"`  // volumes that could not be read
 	Repair bool                  `json:"repair,omitempty"`
 	Check  bool                  `json:"check,omitempty"`
@@ -58,9 +58,8 @@ func (w work) inspect(ctx context.Context, r *run) error {
 	}
 	defer done()
 	all := map[string]*found{}
-	halves := preflight.Halves{}
-	var looked []*preflight.Result
-	for _, name := range r.State.Images {
+	looked := make([]*preflight.Result, len(r.State.Images))
+	for k, name := range r.State.Images {
 		if err := w.enter(ctx, r, name, droveway.ImageInspecting); err != nil {
 			return err
 		}
@@ -76,13 +75,16 @@ func (w work) inspect(ctx context.Context, r *run) error {
 		if err != nil {
 			r.State.note(fmt.Sprintf("image %s was not inspected, and is imported as it is: %v", name, err))
 		} else {
-			looked = append(looked, res)
-			all[name].System, all[name].Twin, all[name].Lacks = res.System(), halves.Twin(name, res), res.Lacks()
+			looked[k] = res
+			all[name].System, all[name].Lacks = res.System(), res.Lacks()
 			state = all[name].System.Status
 		}
 		if err := w.enter(ctx, r, name, state); err != nil {
 			return err
 		}
+	}
+	for name, twin := range preflight.Twins(r.State.Images, looked) {
+		all[name].Twin = &twin
 	}
 	r.State.Found = all
 	return preflight.UnusedKeys(wishes, looked)
@@ -107,9 +109,9 @@ func (w work) plan(ctx context.Context, r *run) error {
 		if f.Repair && !asked.insists() {
 			f.Repair = w.can(r, name, "needs a repair", w.mayRepair(ctx))
 		}
-		if f.Repair && f.Twin != "" {
+		if f.Twin != nil && (f.Repair || f.Twin.Older) {
 			f.Repair = false
-			r.State.note(preflight.TwinNote(name, f.Twin))
+			r.State.note(f.Twin.Note)
 		}
 		if err := w.planCheck(ctx, r, name, f); err != nil {
 			return err

@@ -8,6 +8,7 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/droveway/droveway"
@@ -172,40 +173,54 @@ func Foresee(ctx context.Context, s *survey.Source, p *droveway.ImportPlan, choi
 		return err
 	}
 	w.OneOfMany = len(disks) > 1
-	var all []*Result
-	halves := Halves{}
+	all, names := make([]*Result, len(disks)), make([]string, len(disks))
 	for k, d := range disks {
 		disk, err := s.Read(d)
 		if err != nil {
 			return err
 		}
-		i := &p.Images[k]
+		names[k] = p.Images[k].Name
 		res, err := Disk(ctx, disk, w)
 		if err != nil {
-			p.Notes = append(p.Notes, fmt.Sprintf("image %s cannot be looked into: %v", i.Name, err))
+			p.Notes = append(p.Notes, fmt.Sprintf("image %s cannot be looked into: %v", names[k], err))
 			continue
 		}
-		all = append(all, res)
-		i.System = res.System()
-		i.Firmware = Firmware(i.System)
-		i.Repair = Repairs(w.Repair, i.System)
-		if twin := halves.Twin(i.Name, res); i.Repair && twin != "" {
-			i.Repair = false
-			p.Notes = append(p.Notes, TwinNote(i.Name, twin))
-		}
-		i.Check = Checks(w.Check, i.System, i.Repair)
+		all[k] = res
 	}
-	if len(all) < len(disks) {
+	foretell(p, w, all, Twins(names, all))
+	if slices.Contains(all, nil) {
 		return nil // a key may be for what could not be looked into
 	}
 	return UnusedKeys(w, all)
+}
+
+// foretell adds to a plan what was found out of its images.
+func foretell(p *droveway.ImportPlan, w Wishes, all []*Result, twins map[string]Twin) {
+	for k, res := range all {
+		if res == nil {
+			continue
+		}
+		i := &p.Images[k]
+		i.System = res.System()
+		i.Firmware = Firmware(i.System)
+		i.Repair = Repairs(w.Repair, i.System)
+		if twin, has := twins[i.Name]; has && (i.Repair || twin.Older) {
+			i.Repair = false
+			p.Notes = append(p.Notes, twin.Note)
+		}
+		i.Check = Checks(w.Check, i.System, i.Repair)
+	}
 }
 
 // UnusedKeys fails if a key was given that opened nothing on any of the disks of a source.
 func UnusedKeys(w Wishes, all []*Result) error {
 	reports := make([]*inspect.Report, 0, len(all))
 	for _, r := range all {
-		reports = append(reports, r.Report)
+		var report *inspect.Report
+		if r != nil {
+			report = r.Report
+		}
+		reports = append(reports, report)
 	}
 	return inspect.UnusedKeys(w.Keys, reports...)
 }
