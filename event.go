@@ -1,6 +1,7 @@
 package droveway
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 )
@@ -14,4 +15,10 @@ type Event struct {
 	Subject string          `json:"subject"` // "machine/web-1"
 	Source  string          `json:"source"`  // "server" or "host/a"
 	Data    json.RawMessage `json:"data,omitempty"`
+}
+
+// Publisher keeps events for those who follow them; it fills in an ID and a Time that
+// are empty. bus.Conn is one.
+type Publisher interface {
+	Publish(ctx context.Context, e Event) error
 }

@@ -208,7 +208,7 @@ func (s *server) wire(ctx context.Context) (*httpapi.API, *job.Manager, *machine
 		Sole: s.cfg.NATS == "", // nobody else has the bus that lives in this process
 	})
 	machines := machine.New(machine.Config{
-		Fleet: s.fleet, Hosts: hosts, Conn: s.conn, Jobs: jobs, Leases: s.leases, Log: s.cfg.Log, Metrics: s.metrics,
+		Fleet: s.fleet, Hosts: hosts, Events: s.conn, Jobs: jobs, Leases: s.leases, Log: s.cfg.Log, Metrics: s.metrics,
 		Origins: s.origins, Served: s.served(),
 	})
 	moves := migrate.New(migrate.Config{Fleet: s.fleet, Hosts: hosts, Jobs: jobs, Events: s.conn, Log: s.cfg.Log})

@@ -68,7 +68,7 @@ type Intake interface {
 
 // Events is the record of what happens.
 type Events interface {
-	Publish(ctx context.Context, e droveway.Event) error
+	droveway.Publisher
 	Events(ctx context.Context, since uint64, fn func(seq uint64, e droveway.Event) error) error
 }
 

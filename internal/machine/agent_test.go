@@ -33,7 +33,7 @@ func onBus(t *testing.T, b *bustest.Bus) *control {
 	must(t, err)
 	k := &control{t: t, fleet: f, leases: lease.New(f.Stores.Leases, conn.JS), events: &events{known: map[string]bool{}}, js: conn.JS}
 	jobs := job.NewManager(job.ManagerConfig{Jobs: f.Stores.Jobs, Leases: k.leases, Owner: "test", Publish: conn.Publish, Log: bustest.Log(), Sole: true})
-	k.Controller = New(Config{Fleet: f, Hosts: host.NewClient(conn), Conn: k.events, Jobs: jobs, Leases: k.leases, Log: bustest.Log()})
+	k.Controller = New(Config{Fleet: f, Hosts: host.NewClient(conn), Events: k.events, Jobs: jobs, Leases: k.leases, Log: bustest.Log()})
 	k.grace = 0
 	for _, kind := range k.Kinds() {
 		jobs.Register(kind)

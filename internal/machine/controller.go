@@ -17,16 +17,11 @@ import (
 	"github.com/droveway/droveway/internal/host"
 )
 
-// Publisher keeps events. bus.Conn is one.
-type Publisher interface {
-	Publish(ctx context.Context, e droveway.Event) error
-}
-
 // Config is what a Controller needs.
 type Config struct {
 	Fleet   *fleet.Fleet
 	Hosts   *host.Client
-	Conn    Publisher
+	Events  droveway.Publisher
 	Jobs    *job.Manager // the caller registers Kinds with it and runs it
 	Leases  *lease.Leases
 	Origins Origins

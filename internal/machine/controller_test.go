@@ -85,7 +85,7 @@ func newControl(t *testing.T) *control {
 func (k *control) fresh() {
 	log := slog.New(slog.DiscardHandler)
 	jobs := job.NewManager(job.ManagerConfig{Jobs: k.fleet.Stores.Jobs, Leases: k.leases, Owner: "test", Log: log, Sole: true})
-	k.Controller = New(Config{Fleet: k.fleet, Hosts: host.NewClient(k.hosts), Conn: k.events, Jobs: jobs, Leases: k.leases, Log: log})
+	k.Controller = New(Config{Fleet: k.fleet, Hosts: host.NewClient(k.hosts), Events: k.events, Jobs: jobs, Leases: k.leases, Log: log})
 	for _, kind := range k.Kinds() {
 		jobs.Register(kind)
 	}

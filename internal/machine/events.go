@@ -93,7 +93,7 @@ func (c *Controller) announceHosts(ctx context.Context) error {
 // tell publishes an event, as often as it takes: the watch that called it waits.
 func (c *Controller) tell(ctx context.Context, e droveway.Event) error {
 	for {
-		err := c.cfg.Conn.Publish(ctx, e)
+		err := c.cfg.Events.Publish(ctx, e)
 		if err == nil || ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -72,7 +72,7 @@ func newFiller(t *testing.T, js jetstream.JetStream) filler {
 	})
 	must(t, err)
 	w.Controller = New(Config{
-		Fleet: w.f, Hosts: host.NewClient(w.hosts), Conn: w.told, Log: slog.New(slog.DiscardHandler),
+		Fleet: w.f, Hosts: host.NewClient(w.hosts), Events: w.told, Log: slog.New(slog.DiscardHandler),
 		Origins: w.origins, Served: Served{Port: "7424", Peer: "droveway-server"},
 	})
 	return w

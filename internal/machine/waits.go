@@ -22,7 +22,7 @@ const WaitsTold = 2 * time.Second
 
 // Teller says by events how a machine fares with a job.
 type Teller struct {
-	Events       Publisher
+	Events       droveway.Publisher
 	Machine, Job string
 	Log          *slog.Logger
 }
@@ -69,7 +69,7 @@ func (w *Waits) Tell(ctx context.Context, t Teller, kind, reason string) error {
 }
 
 func (f *filling) teller() Teller {
-	return Teller{Events: f.c.cfg.Conn, Machine: f.machine.Name, Job: f.r.Job, Log: f.r.Log}
+	return Teller{Events: f.c.cfg.Events, Machine: f.machine.Name, Job: f.r.Job, Log: f.r.Log}
 }
 
 // isHeld notes why the disks come no further, and says so if it lasts.

@@ -43,13 +43,8 @@ type Config struct {
 	Fleet  *fleet.Fleet
 	Hosts  *host.Client
 	Jobs   *job.Manager
-	Events Publisher
+	Events droveway.Publisher
 	Log    *slog.Logger
-}
-
-// Publisher publishes events. bus.Conn is one.
-type Publisher interface {
-	Publish(ctx context.Context, e droveway.Event) error
 }
 
 // Moves moves machines.

@@ -36,7 +36,7 @@ type Config struct {
 	Fleet    *fleet.Fleet
 	Library  *image.Library
 	Jobs     *job.Manager
-	Events   Publisher
+	Events   droveway.Publisher
 	HTTP     *http.Client  // nil: one of its own
 	Patience time.Duration // 0: 10 minutes
 	Repairer Repairer      // nil: nothing can be repaired here
@@ -55,11 +55,6 @@ type Checker interface {
 	Ready(ctx context.Context, f droveway.Firmware) error
 	Run(ctx context.Context, r bootcheck.Request) (droveway.BootCheck, error)
 	Discard(ctx context.Context, name string) error
-}
-
-// Publisher publishes events. bus.Conn is one.
-type Publisher interface {
-	Publish(ctx context.Context, e droveway.Event) error
 }
 
 // Intake brings images in.
