@@ -46,6 +46,13 @@ func build(ctx context.Context, dir string, log *slog.Logger) ([]image, error) {
 		}
 		all = append(all, image{name: "debian 12, " + f.name, path: path, os: debian})
 	}
+	// Its initramfs has no virtio drivers, so that it has to be read to its end.
+	log.Info("making a disk of VMware's, if it is not there")
+	foreign, err := cost.Command(ctx, "scripts/build-debian-image", "--foreign")
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, image{name: "debian 12 as of VMware, raw", path: foreign, os: debian})
 	small, err := split(ctx, dir)
 	if err != nil {
 		return nil, err
