@@ -104,7 +104,6 @@ func busConfigCommand(cfg *ServerConfig) *cobra.Command {
 
 func hostCommand() *cobra.Command {
 	var cfg HostConfig
-	var log logFlags
 	var address string
 	var peers []string
 	c := &cobra.Command{
@@ -112,10 +111,6 @@ func hostCommand() *cobra.Command {
 		Example: `  droveway host --server https://192.0.2.1:7443 --ca ca-cert.pem --name host-a --address 192.0.2.11 --token TOKEN`,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			frugal(hostMemory)
-			cfg.Log = log.logger(c)
-			if cfg.Token == "" {
-				cfg.Token = os.Getenv("DROVEWAY_TOKEN") // not in the list of processes
-			}
 			if address != "" {
 				if cfg.Address, err = parseAddr("--address", address); err != nil {
 					return err
@@ -131,13 +126,8 @@ func hostCommand() *cobra.Command {
 			return Host(c.Context(), cfg)
 		},
 	}
-	log.add(c)
+	cfg.flags(c, "host")
 	f := c.Flags()
-	f.StringVar(&cfg.Data, "data", "/var/lib/droveway/host", "data `directory`")
-	f.StringVar(&cfg.Server, "server", "", "`URL` of the server, as https://server:7443")
-	f.StringVar(&cfg.CA, "ca", "", "`file` with the server's CA (pki/ca-cert.pem of its data directory)")
-	f.StringVar(&cfg.Token, "token", "", "join token, needed once (default $DROVEWAY_TOKEN)")
-	f.StringVar(&cfg.Name, "name", "", "name in the fleet (default: that of the machine)")
 	f.StringVar(&address, "address", "", "IP `address` for the traffic between hosts (default: the one that reaches the server)")
 	cfg.Driver = "qemu"
 	cli.AddChoice(c, &cfg.Driver, "driver", "what runs guests: qemu, or mem for tests", "qemu", "mem")

@@ -251,5 +251,5 @@ func TestBadConfigurations(t *testing.T) {
 	damaged := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(damaged, "identity"), 0o700))
 	must(t, os.WriteFile(filepath.Join(damaged, "identity", "identity.json"), []byte("{"), 0o600))
-	wantKind(t, daemon.Host(ctx, daemon.HostConfig{Data: damaged}), droveway.Invalid)
+	wantKind(t, daemon.Host(ctx, daemon.HostConfig{Member: daemon.Member{Data: damaged}}), droveway.Invalid)
 }

@@ -19,27 +19,19 @@ import (
 	"github.com/droveway/droveway/internal/network"
 )
 
-// HostConfig says how a host is to be. Token and CA are needed to join only, and
-// Name and Address are kept from then on.
+// HostConfig says how a host is to be. Address is kept once it has joined.
 type HostConfig struct {
-	Data      string     // directory; made if it is missing
-	Server    string     // https URL
-	CA        string     // file with the server's CA, PEM
-	Token     string     // join token
-	Name      string     // empty: that of the machine
+	Member
 	Address   netip.Addr // for the traffic between hosts; zero: the one that reaches the server
 	Driver    string     // qemu or mem
 	GuestUser string     // user that guests run as; empty: an unprivileged one, if it can reach Data
 	Accel     string     // kvm or tcg; empty: the best there is
 	HideCPU   []string   // flags of the CPU that no guest gets
 	Peers     []netip.Addr
-	Log       *slog.Logger
 
 	// Hypervisor is used instead of Driver, if set: drivers in memory move
 	// guests only between those of one process.
 	Hypervisor hypervisor.Driver
-
-	role, site string // of a probe, which joins in the same way
 }
 
 // Host runs the agent of a host until ctx ends; guests go on without it. A host
@@ -57,7 +49,7 @@ func Host(ctx context.Context, cfg HostConfig) error {
 }
 
 func runHost(ctx context.Context, cfg HostConfig) error {
-	id, err := identify(ctx, cfg)
+	id, err := identify(ctx, joining{Member: cfg.Member, address: cfg.Address})
 	if err != nil {
 		return err
 	}

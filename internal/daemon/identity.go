@@ -33,13 +33,20 @@ type identity struct {
 	Address netip.Addr      `json:"address"`
 }
 
-// identify gives the identity of a host: the one it has, or a new one.
-func identify(ctx context.Context, cfg HostConfig) (identity, error) {
+// joining is how a member joins the fleet.
+type joining struct {
+	Member
+	role, site string     // of a probe
+	address    netip.Addr // of a host; zero: the one that reaches the server
+}
+
+// identify gives the identity of a member: the one it has, or a new one.
+func identify(ctx context.Context, j joining) (identity, error) {
 	var id identity
-	path := filepath.Join(cfg.Data, identityDir, identityFile)
+	path := filepath.Join(j.Data, identityDir, identityFile)
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return join(ctx, cfg)
+		return join(ctx, j)
 	}
 	if err != nil {
 		return id, droveway.Errorf(droveway.Invalid, "read the identity of this host: %w", err)
@@ -47,21 +54,21 @@ func identify(ctx context.Context, cfg HostConfig) (identity, error) {
 	if err := json.Unmarshal(raw, &id); err != nil {
 		return id, droveway.Errorf(droveway.Invalid, "the identity of this host in %s is damaged: %w: restore it, or remove the host and join again", path, err)
 	}
-	if cfg.Name != "" && cfg.Name != id.Bus.Name {
-		return id, droveway.Errorf(droveway.Conflict, "this host has joined as %s, not as %s: leave --name out, or use another --data", id.Bus.Name, cfg.Name)
+	if j.Name != "" && j.Name != id.Bus.Name {
+		return id, droveway.Errorf(droveway.Conflict, "this host has joined as %s, not as %s: leave --name out, or use another --data", id.Bus.Name, j.Name)
 	}
-	if cfg.Server != "" {
-		id.API.Server = cfg.Server
+	if j.Server != "" {
+		id.API.Server = j.Server
 	}
-	if cfg.Address.IsValid() {
-		id.Address = cfg.Address
+	if j.address.IsValid() {
+		id.Address = j.address
 	}
 	return id, nil
 }
 
 // join asks the server for an identity and keeps it.
-func join(ctx context.Context, cfg HostConfig) (identity, error) {
-	id, err := newIdentity(cfg)
+func join(ctx context.Context, j joining) (identity, error) {
+	id, err := newIdentity(j)
 	if err != nil {
 		return id, err
 	}
@@ -81,29 +88,29 @@ func join(ctx context.Context, cfg HostConfig) (identity, error) {
 	if err != nil {
 		return id, err
 	}
-	got, err := ask(ctx, cfg, id.API, client.JoinRequest{
-		Token: cfg.Token, Name: id.Bus.Name, Address: id.Address.String(), NKey: public, CSR: string(csr),
-		Role: cfg.role, Site: cfg.site,
+	got, err := ask(ctx, j, id.API, client.JoinRequest{
+		Token: j.Token, Name: id.Bus.Name, Address: id.Address.String(), NKey: public, CSR: string(csr),
+		Role: j.role, Site: j.site,
 	})
 	if err != nil {
 		return id, droveway.Errorf(droveway.KindOf(err), "join the fleet as %s: %w", id.Bus.Name, err)
 	}
 	id.Bus.URL, id.Bus.JWT, id.Bus.Seed, id.Bus.CA = got.BusURL, got.JWT, string(seed), []byte(got.CA)
 	id.API.Token, id.API.CA = got.APIToken, got.CA
-	cfg.Log.Info("joined the fleet", "host", id.Bus.Name, "server", cfg.Server)
+	j.Log.Info("joined the fleet", "host", id.Bus.Name, "server", j.Server)
 	if got.Cert == "" {
-		return id, keep(cfg.Data, id, nil)
+		return id, keep(j.Data, id, nil)
 	}
-	return id, keep(cfg.Data, id, tlsFiles(got, key))
+	return id, keep(j.Data, id, tlsFiles(got, key))
 }
 
 // newIdentity fills in what the operator left out.
-func newIdentity(cfg HostConfig) (identity, error) {
-	id := identity{Bus: bus.Credentials{Name: cfg.Name, Role: cfg.role}, API: client.Context{Server: cfg.Server}, Address: cfg.Address}
-	if cfg.Token == "" || cfg.CA == "" || cfg.Server == "" {
+func newIdentity(j joining) (identity, error) {
+	id := identity{Bus: bus.Credentials{Name: j.Name, Role: j.role}, API: client.Context{Server: j.Server}, Address: j.address}
+	if j.Token == "" || j.CA == "" || j.Server == "" {
 		return id, droveway.Errorf(droveway.Invalid, "this host has not joined a fleet: give --server, --ca and --token (from droveway token create)")
 	}
-	ca, err := os.ReadFile(cfg.CA)
+	ca, err := os.ReadFile(j.CA)
 	if err != nil {
 		return id, droveway.Errorf(droveway.Invalid, "read the server's CA: %w: give its file with --ca", err)
 	}
@@ -114,9 +121,9 @@ func newIdentity(cfg HostConfig) (identity, error) {
 	if id.Address.IsValid() {
 		return id, nil
 	}
-	u, err := url.Parse(cfg.Server)
+	u, err := url.Parse(j.Server)
 	if err != nil || u.Port() == "" {
-		return id, droveway.Errorf(droveway.Invalid, "server %q: give an https URL with a port, as https://server:7443", cfg.Server)
+		return id, droveway.Errorf(droveway.Invalid, "server %q: give an https URL with a port, as https://server:7443", j.Server)
 	}
 	id.Address, err = ownAddress(u.Host)
 	return id, err
@@ -126,7 +133,7 @@ func newIdentity(cfg HostConfig) (identity, error) {
 const askAgain = time.Second
 
 // ask joins; while the server does not answer it tries on.
-func ask(ctx context.Context, cfg HostConfig, c client.Context, r client.JoinRequest) (client.Joined, error) {
+func ask(ctx context.Context, j joining, c client.Context, r client.JoinRequest) (client.Joined, error) {
 	api, err := client.New(c)
 	if err != nil {
 		return client.Joined{}, err
@@ -138,7 +145,7 @@ func ask(ctx context.Context, cfg HostConfig, c client.Context, r client.JoinReq
 			return got, err
 		}
 		if !told {
-			cfg.Log.Warn("the server does not answer; trying on", "server", cfg.Server, "error", err)
+			j.Log.Warn("the server does not answer; trying on", "server", j.Server, "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -3,11 +3,9 @@ package daemon
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -22,21 +20,15 @@ import (
 	"github.com/droveway/droveway/internal/engine/bus"
 )
 
-// ProbeConfig says how a probe is to be. Token, CA and Site are needed to join
-// only, and Name is kept from then on.
+// ProbeConfig says how a probe is to be.
 type ProbeConfig struct {
-	Data   string        // directory; made if it is missing
-	Server string        // https URL
-	CA     string        // file with the server's CA, PEM
-	Token  string        // join token of role probe
-	Name   string        // empty: that of the machine
-	Site   string        // empty: default
+	Member
+	Site   string        // given at the join; empty: default
 	Source string        // of connections; empty: the best that works
 	Ahead  time.Duration // in trials: report as if the machine's clock were so far ahead
 	Own    bool          // watch the network namespace that the probe is in, and no other
 	Active bool          // may connections of patterns be opened
 	OptOut []emit.Target // never toward these
-	Log    *slog.Logger
 }
 
 // Probe watches this machine until ctx ends. One that has no identity yet joins
@@ -54,10 +46,7 @@ func Probe(ctx context.Context, cfg ProbeConfig) error {
 }
 
 func runProbe(ctx context.Context, cfg ProbeConfig) error {
-	id, err := identify(ctx, HostConfig{
-		Data: cfg.Data, Server: cfg.Server, CA: cfg.CA, Token: cfg.Token, Name: cfg.Name, Log: cfg.Log,
-		role: bus.RoleProbe, site: cfg.Site,
-	})
+	id, err := identify(ctx, joining{Member: cfg.Member, role: bus.RoleProbe, site: cfg.Site})
 	if err != nil {
 		return err
 	}
@@ -137,17 +126,12 @@ const probeMemory = 36 << 20
 
 func probeCommand() *cobra.Command {
 	var cfg ProbeConfig
-	var log logFlags
 	var optOut []string
 	c := &cobra.Command{
 		Use: "probe", Short: "Watch who this machine talks to; with a verb: the probes of the fleet", Args: cli.NoOperands,
 		Example: "  droveway probe --server https://192.0.2.1:7443 --ca ca-cert.pem --name db-1 --site berlin --token TOKEN",
 		RunE: func(c *cobra.Command, _ []string) error {
 			frugal(probeMemory)
-			cfg.Log = log.logger(c)
-			if cfg.Token == "" {
-				cfg.Token = os.Getenv("DROVEWAY_TOKEN") // not in the list of processes
-			}
 			for _, s := range optOut {
 				o, err := cli.ParseOptOut(s)
 				if err != nil {
@@ -158,13 +142,8 @@ func probeCommand() *cobra.Command {
 			return Probe(c.Context(), cfg)
 		},
 	}
-	log.add(c)
+	cfg.flags(c, "probe")
 	f := c.Flags()
-	f.StringVar(&cfg.Data, "data", "/var/lib/droveway/probe", "data `directory`")
-	f.StringVar(&cfg.Server, "server", "", "`URL` of the server, as https://server:7443")
-	f.StringVar(&cfg.CA, "ca", "", "`file` with the server's CA (pki/ca-cert.pem of its data directory)")
-	f.StringVar(&cfg.Token, "token", "", "join token of role probe, needed once (default $DROVEWAY_TOKEN)")
-	f.StringVar(&cfg.Name, "name", "", "name in the fleet (default: that of the machine)")
 	f.StringVar(&cfg.Site, "site", "", "`site` in which private addresses mean something, given at the join (default: default)")
 	f.StringVar(&cfg.Source, "source", "", "`source` of connections (default: the best that works)")
 	f.DurationVar(&cfg.Ahead, "clock-ahead", 0, "in trials: report as if the machine's clock were `so-far` ahead")

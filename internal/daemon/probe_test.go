@@ -2,8 +2,6 @@ package daemon_test
 
 import (
 	"context"
-	"log/slog"
-	"path/filepath"
 	"testing"
 
 	"github.com/droveway/droveway"
@@ -17,11 +15,7 @@ import (
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	f := daemontest.New(t)
-	host := f.HostConfig("web-1", f.Token())
-	cfg := daemon.ProbeConfig{
-		Data: filepath.Join(t.TempDir(), "probe"), Server: host.Server, CA: host.CA, Token: host.Token,
-		Name: "web-1", Site: "west", Source: "proc", Log: slog.New(slog.DiscardHandler),
-	}
+	cfg := daemon.ProbeConfig{Member: f.HostConfig("web-1", f.Token()).Member, Site: "west", Source: "proc"}
 	if err := daemon.Probe(context.Background(), cfg); !droveway.Is(err, droveway.Permission) {
 		t.Errorf("with the token of a host: %v", err)
 	}

@@ -119,8 +119,11 @@ func (f *Fleet) Config() daemon.ServerConfig {
 // HostConfig is how a host is started.
 func (f *Fleet) HostConfig(name, token string) daemon.HostConfig {
 	cfg := daemon.HostConfig{
-		Data: filepath.Join(f.dir, name), Server: "https://" + f.listen, CA: filepath.Join(f.dir, "server", "pki", "ca-cert.pem"),
-		Token: token, Name: name, Address: netip.MustParseAddr("127.0.0.1"), Driver: "mem", Log: f.log,
+		Member: daemon.Member{
+			Data: filepath.Join(f.dir, name), Server: "https://" + f.listen, CA: filepath.Join(f.dir, "server", "pki", "ca-cert.pem"),
+			Token: token, Name: name, Log: f.log,
+		},
+		Address: netip.MustParseAddr("127.0.0.1"), Driver: "mem",
 	}
 	if d := f.drivers[name]; d != nil {
 		cfg.Hypervisor = d
