@@ -35,10 +35,20 @@ type HostSpec struct {
 type HostStatus struct {
 	State        HostState         `json:"state"`
 	Since        time.Time         `json:"since,omitzero"`
-	Address      string            `json:"address"`       // for the traffic between hosts: an IP address
-	Capabilities map[string]string `json:"capabilities"`  // probed: "accelerator": "tcg", "qemu": "7.2.22", …
-	CPUs         int               `json:"cpus"`          // logical
-	MemoryMiB    int64             `json:"memory_mib"`    // whole
-	DiskFreeMiB  int64             `json:"disk_free_mib"` // in the pool
-	Version      string            `json:"version"`       // of the host role
+	Address      string            `json:"address"`          // for the traffic between hosts: an IP address
+	Capabilities map[string]string `json:"capabilities"`     // probed: "accelerator": "tcg", "qemu": "7.2.22", …
+	CPUs         int               `json:"cpus"`             // logical
+	MemoryMiB    int64             `json:"memory_mib"`       // whole
+	DiskFreeMiB  int64             `json:"disk_free_mib"`    // in the pool
+	Version      string            `json:"version"`          // of the host role
+	Started      time.Time         `json:"started,omitzero"` // the agent: guests outlive it
+	Held         []HeldMachine     `json:"held,omitempty"`
+}
+
+// HeldMachine is a machine that a host leaves alone, since it cannot find out what of it
+// runs there.
+type HeldMachine struct {
+	Machine string    `json:"machine"`
+	Since   time.Time `json:"since"`
+	Message string    `json:"message"` // why, and what to do
 }

@@ -44,7 +44,8 @@ func TestNounsSurviveJSON(t *testing.T) {
 	through(t, full)
 	through(t, Machine{})
 	through(t, Host{Meta: meta, Spec: HostSpec{Cordoned: true}, Status: HostStatus{
-		State: HostUnknown, Since: noon, Address: "192.0.2.1", Capabilities: map[string]string{"kvm": "yes"}, CPUs: 8, MemoryMiB: 4096, DiskFreeMiB: 1 << 40, Version: "1",
+		State: HostUnknown, Since: noon, Address: "192.0.2.1", Capabilities: map[string]string{"kvm": "yes"}, CPUs: 8, MemoryMiB: 4096, DiskFreeMiB: 1 << 40, Version: "1", Started: noon,
+		Held: []HeldMachine{{Machine: "web-1", Since: noon, Message: "why"}},
 	}})
 	through(t, Host{})
 	through(t, Volume{Name: "web-1.root", Host: "a", Format: QCOW2, SizeMiB: 4, State: VolumeHydrating})

@@ -23,14 +23,29 @@ var hostColumns = []column[droveway.Host]{
 	{title: "version", value: func(h droveway.Host) string { return h.Status.Version }},
 	{title: "created", value: func(h droveway.Host) string { return stamp(h.Created) }, wide: true},
 	{title: "since", value: func(h droveway.Host) string { return stamp(h.Status.Since) }, wide: true},
+	{title: "agent since", value: func(h droveway.Host) string { return stamp(h.Status.Started) }, wide: true},
+	{title: "held", value: heldMachines, wide: true},
 	{title: "capabilities", value: capabilities, wide: true},
 }
 
 func hostState(h droveway.Host) string {
+	s := string(h.Status.State)
 	if h.Spec.Cordoned {
-		return string(h.Status.State) + ", cordoned"
+		s += ", cordoned"
 	}
-	return string(h.Status.State)
+	if n := len(h.Status.Held); n > 0 {
+		s += fmt.Sprintf(", %d held", n)
+	}
+	return s
+}
+
+// heldMachines gives one in a line.
+func heldMachines(h droveway.Host) string {
+	var out []string
+	for _, m := range h.Status.Held {
+		out = append(out, m.Machine+": "+m.Message)
+	}
+	return strings.Join(out, "\n\t")
 }
 
 // capabilities gives one in a line. Those of a family, as cpu.avx2, are too many

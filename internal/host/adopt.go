@@ -14,22 +14,28 @@ const adoptAgain = 5 * time.Second
 // machine with which that fails is held: since it may run, no command touches it, but
 // the others are served.
 func (a *Agent) adopt(ctx context.Context) error {
-	recs, err := a.records.load()
+	names, err := a.records.machines()
 	if err != nil {
 		return err
 	}
-	for _, rec := range recs {
-		m := a.machine(rec.Instance.Machine)
-		m.mu.Lock()
-		m.rec, m.seen = *rec, *rec
-		m.setTrouble(a.unadopted(m, errNotLooked))
-		err := a.attach(ctx, m)
-		m.mu.Unlock()
-		if err != nil {
-			a.cfg.Log.Error("a machine could not be adopted: it is left alone until that succeeds", "machine", m.name, "error", err)
+	for _, name := range names {
+		if err := droveway.ValidName("machine", name); err != nil {
+			a.cfg.Log.Warn("a file among the records of the machines is none: take it away", "dir", a.records.dir, "error", err)
+			continue
 		}
+		a.adoptOne(ctx, a.machine(name))
 	}
 	return nil
+}
+
+func (a *Agent) adoptOne(ctx context.Context, m *machine) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.setRecord(record{Instance: Instance{Machine: m.name}, Role: RoleUnknown})
+	m.setTrouble(a.unadopted(m, errNotLooked))
+	if err := a.attach(ctx, m); err != nil {
+		a.cfg.Log.Error("a machine could not be adopted: it is left alone until that succeeds", "machine", m.name, "error", err)
+	}
 }
 
 // adoptLater tries again what could not be adopted, until ctx ends.
@@ -45,6 +51,8 @@ func (a *Agent) adoptLater(ctx context.Context) {
 				continue
 			}
 			if a.attach(ctx, m) == nil {
+				a.cfg.Log.Info("a machine that could not be adopted is looked after again", "machine", m.name, "role", m.rec.Role)
+				a.forgetBlank(m)
 				a.changed()
 			}
 			m.mu.Unlock()
@@ -57,9 +65,9 @@ func (a *Agent) attach(ctx context.Context, m *machine) error {
 	if m.trouble() == nil {
 		return nil
 	}
-	err := a.attachInstance(ctx, m)
-	if err == nil {
-		err = a.attachSecondary(ctx, m)
+	err := a.readRecord(m)
+	if err == nil && !m.rec.blank() {
+		err = a.attachProcesses(ctx, m)
 	}
 	if err != nil {
 		err = a.unadopted(m, err)
@@ -68,9 +76,37 @@ func (a *Agent) attach(ctx context.Context, m *machine) error {
 	return err
 }
 
+// readRecord reads a record that could not be read yet. One that somebody took away is
+// their word that the host has nothing of the machine.
+func (a *Agent) readRecord(m *machine) error {
+	if m.rec.Role != RoleUnknown {
+		return nil
+	}
+	rec, err := a.records.read(m.name)
+	if err != nil {
+		return err
+	}
+	if rec == nil {
+		a.cfg.Log.Warn("the record of a machine was taken away: the host has nothing of it", "machine", m.name)
+		rec = &newMachine(m.name).rec
+	}
+	m.setRecord(*rec)
+	return nil
+}
+
+func (a *Agent) attachProcesses(ctx context.Context, m *machine) error {
+	if err := a.attachInstance(ctx, m); err != nil {
+		return err
+	}
+	return a.attachSecondary(ctx, m)
+}
+
 // unadopted is of kind Unavailable whatever the cause: it tells of no command that it
 // could never be carried out.
 func (a *Agent) unadopted(m *machine, why error) error {
+	if m.rec.Role == RoleUnknown {
+		return droveway.Errorf(droveway.Unavailable, "host %s cannot tell what it has of machine %s, which may well run: %w", a.cfg.Name, m.name, why)
+	}
 	return droveway.Errorf(droveway.Unavailable, "host %s cannot adopt machine %s, so nobody knows what of it runs: %w; mend that, or, if nothing of it runs, stop the agent and put %s aside",
 		a.cfg.Name, m.name, why, a.records.path(m.name))
 }

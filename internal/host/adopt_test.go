@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -259,60 +258,6 @@ func TestAdoptWhatDoesNotAnswer(t *testing.T) {
 	if err != nil || o.Instance != hypervisor.Gone {
 		t.Errorf("it cannot be stopped: %+v, %v", o, err)
 	}
-}
-
-func TestDamagedRecords(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct{ file, content, says string }{
-		"cut":                {"web.json", `{"instance":{"machine":"w`, "put it aside to go on without the machine"},
-		"empty":              {"web.json", ``, "web.json is damaged"},
-		"of another machine": {"web.json", `{"instance":{"machine":"db"},"role":"home"}`, `web.json is damaged: it is of machine "db"`},
-		"of none":            {"web.json", `{}`, `it is of machine ""`},
-	} {
-		dir := t.TempDir()
-		must(t, os.MkdirAll(filepath.Join(dir, "machines"), 0o700))
-		must(t, os.WriteFile(filepath.Join(dir, "machines", c.file), []byte(c.content), 0o600))
-		a, err := New(Config{Name: "a", Dir: dir, Driver: mem.New(), Log: bustest.Log()})
-		must(t, err)
-		err = a.Run(t.Context())
-		if !droveway.Is(err, droveway.Invalid) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), dir) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-// What a kill left half written is not a record.
-func TestUnfinishedRecordIsNone(t *testing.T) {
-	t.Parallel()
-	recs, err := openRecords(t.TempDir())
-	must(t, err)
-	rec := record{Instance: instance(5), Role: RoleIdle}
-	must(t, recs.save(&rec))
-	must(t, os.WriteFile(recs.path(web)+".new", []byte(`{"inst`), 0o600))
-	all, err := recs.load()
-	if err != nil || len(all) != 1 || all[0].Instance.Token != 5 {
-		t.Errorf("%+v, %v", all, err)
-	}
-}
-
-// FuzzRecord: whatever stands in the file of a record, an agent starts with the
-// record of that machine or says which file is damaged.
-func FuzzRecord(f *testing.F) {
-	for _, s := range []string{``, `{}`, `null`, `{"instance":{"machine":"web","token":5},"role":"home","handle":{"mem":"x"}}`, `{"instance":{"machine":"web"},"role":7}`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		recs, err := openRecords(t.TempDir())
-		must(t, err)
-		must(t, os.WriteFile(recs.path(web), b, 0o600))
-		all, err := recs.load()
-		if err == nil && (len(all) != 1 || all[0].Instance.Machine != web) {
-			t.Errorf("%+v", all)
-		}
-		if err != nil && !strings.Contains(err.Error(), recs.path(web)) {
-			t.Errorf("%v does not name the file", err)
-		}
-	})
 }
 
 func TestProbeOfTheDriverFails(t *testing.T) {

@@ -65,6 +65,7 @@ type Agent struct {
 	caps    hypervisor.Capabilities
 	tasks   *tasks
 	report  chan struct{} // something to be published
+	started time.Time
 
 	mu       sync.Mutex
 	machines map[string]*machine
@@ -81,7 +82,7 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, pool: pool, records: recs, machines: map[string]*machine{}, report: make(chan struct{}, 1)}
+	a := &Agent{cfg: cfg, pool: pool, records: recs, machines: map[string]*machine{}, report: make(chan struct{}, 1), started: time.Now().UTC()}
 	return a, a.loadNetworks()
 }
 
@@ -174,7 +175,7 @@ func (a *Agent) forget(name string) {
 // forgetBlank drops an entry that a command was given and left as it was, since it was
 // refused or had nothing to do. The caller holds the entry.
 func (a *Agent) forgetBlank(m *machine) {
-	if m.rec.blank() && m.instance() == nil && m.serving() == nil {
+	if m.rec.blank() && m.trouble() == nil && m.instance() == nil && m.serving() == nil {
 		a.forget(m.name)
 	}
 }

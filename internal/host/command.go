@@ -127,7 +127,14 @@ const (
 	RoleArriving  Role = "arriving"  // an instance that waits for memory
 	RoleHydrating Role = "hydrating" // its instance; the disks are not whole yet
 	RoleReturned  Role = "returned"  // an instance that has gone back, disks of no worth
+
+	// RoleUnknown is none that a host has given, but what is left to say of a machine
+	// whose record it cannot read: no command is for it.
+	RoleUnknown Role = "unknown"
 )
+
+// recordedRoles are those that a record may say.
+var recordedRoles = []Role{RoleNone, RoleIdle, RoleHome, RoleLeaving, RoleSecondary, RoleArriving, RoleHydrating, RoleReturned}
 
 // Observed is what a host sees of a machine. It is the reply to most verbs and
 // what the host publishes.

@@ -28,6 +28,7 @@ type machine struct {
 	seen  record               // the record as it was last saved
 	still *still               // a guest that is held still
 	doubt error                // why nobody knows what of the machine runs; nil: it is known
+	since time.Time            // of the doubt
 }
 
 // trouble is why the machine is not adopted yet; nil if it is.
@@ -40,7 +41,27 @@ func (m *machine) trouble() error {
 func (m *machine) setTrouble(err error) {
 	m.see.Lock()
 	defer m.see.Unlock()
+	if m.doubt == nil {
+		m.since = time.Now().UTC()
+	}
 	m.doubt = err
+}
+
+// held tells, if the machine is not adopted yet, why and since when.
+func (m *machine) held() (h droveway.HeldMachine, ok bool) {
+	m.see.Lock()
+	defer m.see.Unlock()
+	if m.doubt == nil {
+		return h, false
+	}
+	return droveway.HeldMachine{Machine: m.name, Since: m.since, Message: m.doubt.Error()}, true
+}
+
+// setRecord takes over what is on the disk.
+func (m *machine) setRecord(r record) {
+	m.see.Lock()
+	defer m.see.Unlock()
+	m.rec, m.seen = r, r
 }
 
 func newMachine(name string) *machine {
@@ -224,7 +245,9 @@ func (a *Agent) observe(ctx context.Context, m *machine) Observed {
 	}
 	o.Vars = a.varsBytes(&rec.Instance)
 	if err := m.trouble(); err != nil {
-		o.Instance, o.Message = "", err.Error()
+		if o.Instance, o.Message = "", err.Error(); o.Role == RoleNone {
+			o.Role = RoleUnknown
+		}
 		return o
 	}
 	if inst == nil {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
 )
 
@@ -27,9 +26,13 @@ func (a *Agent) loadNetworks() error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(b, &a.networks); err != nil {
-		return droveway.Errorf(droveway.Invalid, "%s is damaged: %w; remove it: the server says again what is in it", a.networksPath(), err)
+	var n Networks
+	if err := json.Unmarshal(b, &n); err != nil {
+		to := a.networksPath() + ".damaged"
+		a.cfg.Log.Error("what the server said of the networks is damaged and set aside: the server says it again", "file", to, "error", err)
+		return os.Rename(a.networksPath(), to)
 	}
+	a.networks = n
 	return nil
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/droveway/droveway"
-	"github.com/droveway/droveway/internal/engine/bus/bustest"
 )
 
 // fabric notes what it is asked for.
@@ -128,14 +127,6 @@ func TestNetworksAtTheSameTime(t *testing.T) {
 	if d := cmp.Diff(was, n.networks, addresses); d != "" {
 		t.Error(d)
 	}
-}
-
-func TestDamagedNetworks(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	must(t, os.WriteFile(dir+"/networks.json", []byte(`{"networks":[`), 0o600))
-	_, err := New(Config{Name: "a", Dir: dir, Log: bustest.Log()})
-	refused(t, err, droveway.Invalid, dir+"/networks.json is damaged")
 }
 
 // A card that cannot be made keeps the machine from starting, and the driver is

@@ -10,7 +10,11 @@ import (
 // sums hashes chunks of a disk, on either side of a move. Only the hashes
 // travel.
 func (a *Agent) sums(ctx context.Context, s Sums) ([]volume.Sum, error) {
-	rec := a.look(s.Machine).record()
+	m := a.look(s.Machine)
+	if err := m.trouble(); err != nil {
+		return nil, err
+	}
+	rec := m.record()
 	if rec.Role != RoleSecondary && rec.Role != RoleHydrating {
 		return nil, droveway.Errorf(droveway.Conflict, "machine %s is %s on host %s: there is nothing to compare", s.Machine, rec.Role, a.cfg.Name)
 	}

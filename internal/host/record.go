@@ -1,12 +1,13 @@
 package host
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"io"
+	"slices"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor"
@@ -67,81 +68,69 @@ func instanceOf(in order) (Instance, bool) {
 	return Instance{}, false
 }
 
-// records keeps them as one file a machine.
-type records struct{ dir string }
+// A record is kept as one JSON object whose last member is a hash of all that stands
+// before it: a record that says other than what was written, of the process that runs
+// perhaps, is worse than one that says nothing. Records from before there was a hash
+// have none, and neither have those that somebody mended by hand.
+const (
+	sumBegin = `,"sum":"`
+	sumEnd   = `"}`
+)
 
-func openRecords(dir string) (records, error) {
-	return records{dir}, os.MkdirAll(dir, 0o700)
-}
-
-func (r records) path(machine string) string { return filepath.Join(r.dir, machine+".json") }
-
-// save makes a record durable.
-func (r records) save(rec *record) error {
-	b, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
-	if err := replace(r.path(rec.Instance.Machine), b); err != nil {
-		return fmt.Errorf("keep record of machine %s: %w", rec.Instance.Machine, err)
-	}
-	return nil
-}
-
-func (r records) remove(machine string) error {
-	if err := os.Remove(r.path(machine)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return syncDir(r.dir)
-}
-
-func (r records) load() ([]*record, error) {
-	paths, err := filepath.Glob(filepath.Join(r.dir, "*.json"))
+func (r *record) encode() ([]byte, error) {
+	b, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
-	var all []*record
-	for _, p := range paths {
-		b, err := os.ReadFile(p)
-		if err != nil {
-			return nil, err
-		}
-		rec := &record{}
-		if err := json.Unmarshal(b, rec); err != nil {
-			return nil, droveway.Errorf(droveway.Invalid, "record %s is damaged: %w; put it aside to go on without the machine", p, err)
-		}
-		if r.path(rec.Instance.Machine) != p {
-			return nil, droveway.Errorf(droveway.Invalid, "record %s is damaged: it is of machine %q; put it aside to go on without the machine", p, rec.Instance.Machine)
-		}
-		all = append(all, rec)
-	}
-	return all, nil
+	return fmt.Appendf(nil, "%s%s%x%s", b[:len(b)-1], sumBegin, sha256.Sum256(b), sumEnd), nil
 }
 
-// replace writes a file so that a kill leaves the old or the new one.
-func replace(path string, b []byte) error {
-	if err := writeSynced(path+".new", b); err != nil {
-		return err
+// unseal gives the record's object without the hash, and whether it had one.
+func unseal(b []byte) (object []byte, sealed bool, err error) {
+	b = bytes.TrimSpace(b)
+	at := len(b) - len(sumBegin) - hex.EncodedLen(sha256.Size) - len(sumEnd)
+	if at < 0 || !bytes.HasPrefix(b[at:], []byte(sumBegin)) || !bytes.HasSuffix(b, []byte(sumEnd)) {
+		return b, false, nil
 	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
+	object = append(bytes.Clone(b[:at]), '}')
+	sum := sha256.Sum256(object)
+	if have := b[at+len(sumBegin) : len(b)-len(sumEnd)]; hex.EncodeToString(sum[:]) != string(have) {
+		return nil, false, droveway.Errorf(droveway.Invalid, "it is not what was written: its hash differs from the one in it")
 	}
-	return syncDir(filepath.Dir(path))
+	return object, true, nil
 }
 
-func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+// parseRecord reads the record of a machine. Errors: Invalid, it is damaged;
+// Unsupported, it is whole, but another version of the agent wrote it. What this version
+// does not know it must not pass over: it may be what keeps a guest from running twice.
+func parseRecord(machine string, b []byte) (*record, error) {
+	object, sealed, err := unseal(b)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
+	rec := &record{}
+	switch err := rec.decode(object); {
+	case err != nil && sealed:
+		return nil, droveway.Errorf(droveway.Unsupported, "it was written by another version of the agent: %w", err)
+	case err != nil:
+		return nil, droveway.Errorf(droveway.Invalid, "%w", err)
+	case rec.Instance.Machine != machine:
+		return nil, droveway.Errorf(droveway.Invalid, "it is of machine %q", rec.Instance.Machine)
+	}
+	return rec, nil
 }
 
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
+func (r *record) decode(object []byte) error {
+	d := json.NewDecoder(bytes.NewReader(object))
+	d.DisallowUnknownFields()
+	if err := d.Decode(r); err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("more follows after byte %d", d.InputOffset())
+	}
+	if !slices.Contains(recordedRoles, r.Role) {
+		return fmt.Errorf("role %q is unknown", r.Role)
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,11 +45,12 @@ func (a *Agent) publish(ctx context.Context) {
 	look := time.NewTicker(beatEvery)
 	defer look.Stop()
 	var reported time.Time
+	var held []droveway.HeldMachine
 	told := a.adopted()
 	for {
-		if time.Since(reported) >= statusRest {
-			if a.put(ctx, "host", a.status()) {
-				reported = time.Now()
+		if now := a.held(); time.Since(reported) >= statusRest || !slices.Equal(now, held) {
+			if a.put(ctx, "host", a.status(now)) {
+				reported, held = time.Now(), now
 			}
 			a.publishMachines(ctx, told)
 		}
@@ -129,10 +131,22 @@ func (a *Agent) beat(ctx context.Context) {
 	}
 }
 
-func (a *Agent) status() droveway.HostStatus {
+// held gives the machines that are not adopted yet, by name.
+func (a *Agent) held() []droveway.HeldMachine {
+	var all []droveway.HeldMachine
+	for _, m := range a.all() {
+		if h, ok := m.held(); ok {
+			all = append(all, h)
+		}
+	}
+	slices.SortFunc(all, func(a, b droveway.HeldMachine) int { return strings.Compare(a.Machine, b.Machine) })
+	return all
+}
+
+func (a *Agent) status(held []droveway.HeldMachine) droveway.HostStatus {
 	s := droveway.HostStatus{
 		Address: a.cfg.Address.String(), CPUs: runtime.NumCPU(), MemoryMiB: memoryMiB(), Version: a.cfg.Version,
-		Capabilities: maps.Clone(map[string]string(a.caps)),
+		Capabilities: maps.Clone(map[string]string(a.caps)), Started: a.started, Held: held,
 	}
 	if free, err := a.pool.Free(); err == nil {
 		s.DiskFreeMiB = free >> 20

@@ -60,15 +60,11 @@ func TestWrongRoleIsRefused(t *testing.T) {
 			refused(t, r.give(verb, string(role), 5), droveway.Conflict, says)
 		}
 	}
-	after, err := n.records.load()
-	must(t, err)
-	for _, rec := range after {
-		if have, was := *rec, before[rec.Role]; have.Instance.Machine != string(have.Role) || have.Instance.Token != was.Instance.Token {
-			t.Errorf("the record became %+v", have)
+	for _, role := range allRoles {
+		rec, err := n.records.read(string(role))
+		if was := before[role]; err != nil || rec == nil || rec.Role != role || rec.Instance.Token != was.Instance.Token {
+			t.Errorf("the record of %s became %+v, %v", role, rec, err)
 		}
-	}
-	if len(after) != len(allRoles) {
-		t.Errorf("%d records, there were %d", len(after), len(allRoles))
 	}
 }
 

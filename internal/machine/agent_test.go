@@ -12,9 +12,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/engine/bus/bustest"
@@ -133,6 +136,70 @@ func TestWithAnAgent(t *testing.T) {
 		return err == nil && !slices.ContainsFunc(left, func(e os.DirEntry) bool { return e.Name() == "web.root.raw" }) &&
 			slices.Contains(k.events.of("machine/web"), "machine.removed")
 	})
+}
+
+// A machine whose record its host cannot read is unknown, whatever it was, and not
+// started anywhere; the host says so, and an event and a metric call somebody. Once the
+// record is mended the machine is what it was.
+func TestWithADamagedRecord(t *testing.T) {
+	t.Parallel()
+	b, dir, driver := bustest.Start(t), t.TempDir(), mem.New()
+	k := onBus(t, b)
+	k.run()
+	must(t, k.fleet.Hosts.Create(t.Context(), "a", droveway.Host{Meta: droveway.Meta{Name: "a"}, Status: droveway.HostStatus{State: droveway.HostJoined}}))
+	stop := agent(t, b, dir, driver, nil)
+	k.waitHost("a", droveway.HostReady)
+	blank := web(true)
+	blank.Spec.Disks = []droveway.Disk{{Name: "root", SizeMiB: 2, Format: droveway.Raw}}
+	_, err := k.Create(t.Context(), blank, "")
+	must(t, err)
+	before := k.waitState("web", droveway.MachineRunning)
+
+	stop()
+	path := filepath.Join(dir, "machines", "web.json")
+	record, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(path, nil, 0o600))
+	stop = agent(t, b, dir, driver, nil)
+	m := k.waitState("web", droveway.MachineUnknown)
+	if !strings.Contains(m.Status.Message, "its record was damaged and is set aside as "+dir) {
+		t.Errorf("it says %q", m.Status.Message)
+	}
+	k.wait("the host tells of it", func() bool {
+		h, _, err := k.fleet.Hosts.Get(t.Context(), "a")
+		return err == nil && h.Status.State == droveway.HostReady && len(h.Status.Held) == 1 && h.Status.Held[0].Machine == "web" &&
+			slices.Contains(k.events.of("host/a"), "host.holds") && slices.Contains(k.events.of("machine/web"), "machine.unknown") &&
+			k.holds("a") == 1
+	})
+
+	stop()
+	must(t, os.WriteFile(path, record, 0o600))
+	agent(t, b, dir, driver, nil)
+	after := k.waitState("web", droveway.MachineRunning)
+	if after.Status.Token != before.Status.Token {
+		t.Errorf("token %d after %d: it was started anew", after.Status.Token, before.Status.Token)
+	}
+	k.wait("the host is well", func() bool {
+		h, _, err := k.fleet.Hosts.Get(t.Context(), "a")
+		return err == nil && len(h.Status.Held) == 0 && k.holds("a") == 0
+	})
+}
+
+// holds is how many machines the metric says that a host holds.
+func (k *control) holds(host string) (n float64) {
+	k.t.Helper()
+	r := prometheus.NewRegistry()
+	must(k.t, r.Register(k.metrics.held))
+	all, err := r.Gather()
+	must(k.t, err)
+	for _, family := range all {
+		for _, m := range family.GetMetric() {
+			if m.GetLabel()[0].GetValue() == host {
+				n += m.GetGauge().GetValue()
+			}
+		}
+	}
+	return n
 }
 
 // show asks the agent for the machine, as soon as it answers.

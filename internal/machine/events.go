@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/droveway/droveway"
@@ -65,29 +66,56 @@ func machineEvent(what string, m *droveway.Machine, at time.Time) droveway.Event
 	}
 }
 
-// announceHosts tells when a host comes and goes. That it joined is told by
-// whoever let it in.
+// announceHosts tells when a host comes and goes, and which machines it holds. That it
+// joined is told by whoever let it in.
 func (c *Controller) announceHosts(ctx context.Context) error {
-	known := map[string]droveway.HostState{}
+	known := map[string]droveway.HostStatus{}
 	return c.cfg.Fleet.Hosts.Watch(ctx, func(ch store.Change[droveway.Host]) error {
-		was, ok := known[ch.Name]
-		is := ch.Value.Status
 		switch {
 		case ch.Synced:
 			return nil
 		case ch.Deleted:
 			delete(known, ch.Name)
+			c.metrics.held.DeleteLabelValues(ch.Name)
 			return nil
 		}
-		known[ch.Name] = is.State
-		if was == is.State || is.State == droveway.HostJoined || (!ok && time.Since(is.Since) > toldAfter) {
-			return nil
+		was, ok := known[ch.Name]
+		is := ch.Value.Status
+		known[ch.Name] = is
+		c.metrics.held.WithLabelValues(ch.Name).Set(float64(len(is.Held)))
+		for _, e := range hostEvents(ch.Name, was, is) {
+			if !ok && time.Since(e.Time) > toldAfter {
+				continue
+			}
+			if err := c.tell(ctx, e); err != nil {
+				return err
+			}
 		}
-		return c.tell(ctx, droveway.Event{
-			ID:   fmt.Sprintf("host.%s.%s.%d", ch.Name, is.State, is.Since.UnixNano()),
-			Type: "host." + string(is.State), Subject: "host/" + ch.Name, Source: source,
-		})
+		return nil
 	})
+}
+
+// hostEvents is what a change of a host's status is worth telling.
+func hostEvents(name string, was, is droveway.HostStatus) []droveway.Event {
+	var all []droveway.Event
+	add := func(what string, at time.Time, data json.RawMessage) {
+		all = append(all, droveway.Event{
+			ID: fmt.Sprintf("host.%s.%s.%d", name, what, at.UnixNano()), Time: at,
+			Type: "host." + what, Subject: "host/" + name, Source: source, Data: data,
+		})
+	}
+	if was.State != is.State && is.State != droveway.HostJoined {
+		add(string(is.State), is.Since, nil)
+	}
+	for _, h := range is.Held {
+		if slices.ContainsFunc(was.Held, func(o droveway.HeldMachine) bool { return o.Machine == h.Machine }) {
+			continue
+		}
+		data, _ := json.Marshal(h) // cannot fail: strings and a time
+		add("holds", h.Since, data)
+		all[len(all)-1].ID += "." + h.Machine
+	}
+	return all
 }
 
 // tell publishes an event, as often as it takes: the watch that called it waits.

@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/droveway/droveway"
@@ -72,5 +73,6 @@ func mergeHost(was, report droveway.HostStatus, reported, alive bool, now time.T
 func sameHost(a, b droveway.HostStatus) bool {
 	d := a.DiskFreeMiB - b.DiskFreeMiB
 	return a.State == b.State && a.Address == b.Address && a.CPUs == b.CPUs && a.MemoryMiB == b.MemoryMiB &&
-		a.Version == b.Version && -diskNoise < d && d < diskNoise && maps.Equal(a.Capabilities, b.Capabilities)
+		a.Version == b.Version && -diskNoise < d && d < diskNoise && maps.Equal(a.Capabilities, b.Capabilities) &&
+		a.Started.Equal(b.Started) && slices.Equal(a.Held, b.Held)
 }

@@ -7,6 +7,7 @@ import (
 type metrics struct {
 	changes  *prometheus.CounterVec
 	restarts prometheus.Counter
+	held     *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) metrics {
@@ -17,9 +18,12 @@ func newMetrics(r prometheus.Registerer) metrics {
 		restarts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "droveway_machine_restarts_total", Help: "Attempts to start a machine whose instance ended unasked.",
 		}),
+		held: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "droveway_host_held_machines", Help: "Machines that a host leaves alone, since it cannot tell what of them runs.",
+		}, []string{"host"}),
 	}
 	if r != nil {
-		r.MustRegister(m.changes, m.restarts)
+		r.MustRegister(m.changes, m.restarts, m.held)
 	}
 	return m
 }

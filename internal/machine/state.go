@@ -19,6 +19,7 @@ type verdict struct {
 // sees of it. startError is why the last attempt to start it failed, if it did.
 //
 //	host unknown                     ─▶ unknown
+//	host cannot tell what it has     ─▶ unknown
 //	instance does not answer         ─▶ unknown
 //	instance runs                    ─▶ running, paused
 //	no instance, wanted to stand     ─▶ stopped
@@ -28,6 +29,9 @@ type verdict struct {
 func judge(m *droveway.Machine, ready bool, o host.Observed, startError string) verdict {
 	if !ready {
 		return verdict{state: droveway.MachineUnknown, message: fmt.Sprintf("host %s is silent: the machine may well run there", m.Status.Host)}
+	}
+	if o.Instance == "" { // whatever its role
+		return verdict{state: droveway.MachineUnknown, message: fmt.Sprintf("host %s: %s", m.Status.Host, o.Message)}
 	}
 	switch o.Role {
 	case host.RoleNone:
@@ -43,8 +47,6 @@ func judge(m *droveway.Machine, ready bool, o host.Observed, startError string) 
 
 func running(m *droveway.Machine, o host.Observed, startError string) verdict {
 	switch o.Instance {
-	case "":
-		return verdict{state: droveway.MachineUnknown, message: fmt.Sprintf("host %s: %s", m.Status.Host, o.Message)}
 	case hypervisor.Gone:
 		return standing(m, startError)
 	case hypervisor.Paused:

@@ -44,7 +44,10 @@ func TestJudge(t *testing.T) {
 		{name: "host silent", was: "running", wanted: true, silent: true, want: droveway.MachineUnknown, says: "host a is silent"},
 		{name: "host silent, stopped", was: "stopped", silent: true, want: droveway.MachineUnknown, says: "host a is silent"},
 		{name: "host is back", was: "unknown", wanted: true, role: host.RoleHome, instance: hypervisor.Running, want: droveway.MachineRunning},
-		{name: "disks gone", was: "running", wanted: true, role: host.RoleNone, want: droveway.MachineFailed, says: "nothing of the machine"},
+		{name: "disks gone", was: "running", wanted: true, role: host.RoleNone, instance: hypervisor.Gone, want: droveway.MachineFailed, says: "nothing of the machine"},
+		{name: "its record is damaged", was: "running", wanted: true, role: host.RoleUnknown, want: droveway.MachineUnknown, says: "host a"},
+		{name: "idle, not adopted", was: "stopped", wanted: true, role: host.RoleIdle, want: droveway.MachineUnknown, says: "host a"},
+		{name: "left by a move, not adopted", was: "running", wanted: true, role: host.RoleSecondary, want: droveway.MachineUnknown, says: "host a"},
 		{name: "left by a move", was: "running", wanted: true, role: host.RoleSecondary, instance: hypervisor.Gone, want: droveway.MachineRunning, says: "secondary"},
 	}
 	for _, tt := range tests {
@@ -106,6 +109,16 @@ func TestSameHost(t *testing.T) {
 	later.DiskFreeMiB = 100
 	if sameHost(h, later) {
 		t.Error("a full disk does not count as news")
+	}
+	later = h
+	later.Held = []droveway.HeldMachine{{Machine: "web"}}
+	if sameHost(h, later) {
+		t.Error("a machine that is held does not count as news")
+	}
+	later = h
+	later.Started = time.Now()
+	if sameHost(h, later) {
+		t.Error("a new agent does not count as news")
 	}
 	later = h
 	later.Capabilities = map[string]string{"kvm": "no"}

@@ -84,16 +84,20 @@ func (c *Controller) watchMachines(ctx context.Context) error {
 }
 
 func (c *Controller) watchHosts(ctx context.Context) error {
-	states := map[string]droveway.HostState{}
-	addresses := map[string]string{}
+	known := map[string]droveway.HostStatus{}
 	return c.cfg.Fleet.Hosts.Watch(ctx, func(ch store.Change[droveway.Host]) error {
 		if ch.Synced {
 			return nil
 		}
 		c.queue.Add(keyHost + ch.Name)
-		if status := ch.Value.Status; states[ch.Name] != status.State || addresses[ch.Name] != status.Address {
-			states[ch.Name], addresses[ch.Name] = status.State, status.Address
-			c.hostChanged(ch.Name, states)
+		was, is := known[ch.Name], ch.Value.Status
+		known[ch.Name] = is
+		again := !was.Started.Equal(is.Started)
+		if again {
+			c.pushed.set(ch.Name, "") // it may not know what the agent before it was told
+		}
+		if again || was.State != is.State || was.Address != is.Address {
+			c.hostChanged(ch.Name, known)
 		}
 		return nil
 	})
@@ -101,7 +105,7 @@ func (c *Controller) watchHosts(ctx context.Context) error {
 
 // hostChanged has everything looked at that depends on a host: its machines,
 // and, since they are told of each other, all hosts' networks.
-func (c *Controller) hostChanged(host string, all map[string]droveway.HostState) {
+func (c *Controller) hostChanged(host string, all map[string]droveway.HostStatus) {
 	for _, m := range c.seen.machinesOn(host) {
 		c.queue.Add(keyMachine + m)
 	}
