@@ -93,7 +93,7 @@ bench-probe: setup
 	go run ./bench/probe --out out
 
 # Time and memory of image inspect, against virt-inspector where setup --bench
-# installed it: out/bench-inspect.json. Root.
+# installed it: out/bench-inspect.{json,svg}. Root.
 bench-inspect: setup build
 	go run ./bench/inspect --out out
 

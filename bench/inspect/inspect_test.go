@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/xml"
 	"strings"
 	"testing"
 
@@ -28,6 +29,15 @@ func TestBars(t *testing.T) {
 	var b bytes.Buffer
 	if err := r.print(&b); err != nil || strings.Count(b.String(), "FAIL") != 3 {
 		t.Errorf("%v:\n%s", err, b.String())
+	}
+	drawn := picture(&r)
+	for _, want := range []string{"virt-inspector", "debian 12, qcow2", "39920 ms", "101 MiB"} {
+		if !bytes.Contains(drawn, []byte(want)) {
+			t.Errorf("the picture says nothing of %q", want)
+		}
+	}
+	if err := xml.Unmarshal(drawn, new(struct{})); err != nil {
+		t.Errorf("the picture is no XML: %v", err)
 	}
 	r.Bars, r.Images[1].Cost, r.Peer.CPUMS = nil, took(100, 90, 100), 80*500
 	if r.judge(); !verdict.Met(r.Bars) {

@@ -2,7 +2,8 @@
 // can be built here, and virt-inspector on the same Debian disk where it is
 // installed.
 //
-// It needs root, to make the Debian disk, and writes bench-inspect.json.
+// It needs root, to make the Debian disk, and writes bench-inspect.json and
+// bench-inspect.svg.
 package main
 
 import (
@@ -48,7 +49,7 @@ func run(ctx context.Context, out, binary string, log *slog.Logger) (bool, error
 		log.Warn("no comparison", "why", err)
 	}
 	r.judge()
-	if err := verdict.Write(out, "bench-inspect.json", r); err != nil {
+	if err := r.write(out); err != nil {
 		return false, err
 	}
 	return verdict.Met(r.Bars), r.print(os.Stdout)

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/droveway/droveway/bench/verdict"
@@ -42,6 +44,16 @@ func (r *report) judge() {
 
 func (r *report) bar(name string, got float64, side verdict.Side, want float64, unit string) {
 	r.Bars = append(r.Bars, verdict.NewBar(name, got, side, want, unit))
+}
+
+func (r *report) write(dir string) error {
+	if err := verdict.Write(dir, "bench-inspect.json", r); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bench-inspect.svg"), picture(r), 0o644); err != nil {
+		return fmt.Errorf("write the picture: %w", err)
+	}
+	return nil
 }
 
 func (r *report) print(w io.Writer) error {
