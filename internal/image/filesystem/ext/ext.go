@@ -143,7 +143,7 @@ func (v *volume) inode(number int64) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := block.Read(v.r, table*v.blockSize+index*v.inodeSize, goodInode)
+	b, err := block.Read(v.r, table*v.blockSize+index*v.inodeSize, int(v.inodeSize))
 	if err != nil {
 		return nil, err
 	}
@@ -171,12 +171,15 @@ func (v *volume) descriptorAt(group int64) int64 {
 	perBlock := v.blockSize / v.descSize
 	meta := group / perBlock
 	if v.incompat&incompatMetaBG == 0 || meta < int64(v.firstMetaGrp) {
-		return (v.firstData+1)*v.blockSize + group*v.descSize
+		return (superAt/v.blockSize+1)*v.blockSize + group*v.descSize
 	}
 	first := meta * perBlock
 	at := v.firstData + first*v.perGroup
 	if v.hasSuper(first) {
 		at++
+	}
+	if first == 0 {
+		at = superAt/v.blockSize + 1 // bigalloc counts small blocks from 0, too
 	}
 	return at*v.blockSize + group%perBlock*v.descSize
 }

@@ -29,7 +29,8 @@ type node struct {
 	stat   filesystem.Stat
 	flags  uint32
 	data   [mapBytes]byte
-	last   run // of the previous look-up: files are read in a row
+	kept   []byte // what is in the inode itself
+	last   run    // of the previous look-up: files are read in a row
 }
 
 // run is a piece of a file that lies in a row: count blocks from place, or a
@@ -51,6 +52,9 @@ func newNode(v *volume, number int64, b []byte) (*node, error) {
 	}
 	n.stat = filesystem.Stat{Mode: mode, Size: int64(size), ID: uint64(number)}
 	copy(n.data[:], b[40:])
+	if n.inline() {
+		return n, n.readInlineData(b)
+	}
 	return n, nil
 }
 
@@ -80,17 +84,6 @@ func (n *node) ReadAt(p []byte, off int64) (int, error) {
 		}
 		k += piece
 	}
-	if k < len(p) {
-		return k, io.EOF
-	}
-	return k, nil
-}
-
-func (n *node) readInline(p []byte, off int64) (int, error) {
-	if n.stat.Size > mapBytes {
-		return 0, droveway.Missing("ext-inline", "ext: inode %d keeps its data in an attribute", n.number)
-	}
-	k := copy(p, n.data[off:n.stat.Size])
 	if k < len(p) {
 		return k, io.EOF
 	}
@@ -226,11 +219,8 @@ func (n *node) List(fn func(filesystem.Entry) error) error {
 	if !n.stat.IsDir() {
 		return filesystem.Broken("ext: inode %d is not a folder", n.number)
 	}
-	if n.flags&flagInline != 0 {
-		if n.stat.Size > mapBytes {
-			return droveway.Missing("ext-inline", "ext: inode %d keeps its data in an attribute", n.number)
-		}
-		return n.entries(n.data[min(4, n.stat.Size):n.stat.Size], fn) // the number of its parent comes first
+	if n.inline() {
+		return n.listInline(fn)
 	}
 	b := make([]byte, n.v.blockSize)
 	for off := int64(0); off < n.stat.Size; off += n.v.blockSize {

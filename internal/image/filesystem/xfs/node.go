@@ -23,7 +23,7 @@ const (
 	maxLevels    = 9
 	longHeader   = 24 // of a block of the extent tree
 	longHeaderV5 = 72
-	linkHeader   = 56 // of a block of a long link
+	linkHeader   = 56 // of an extent of a long link
 )
 
 // extent is a run of blocks of a file, all numbers in blocks.
@@ -98,17 +98,27 @@ func (n *node) ReadAt(p []byte, off int64) (int, error) {
 	return len(q), nil
 }
 
-// readLink reads a link that does not fit its inode: each block has a header.
+// readLink reads a link that does not fit its inode: each of its extents, and not each
+// block, begins with a header.
 func (n *node) readLink(q []byte, off int64) error {
-	per := n.v.blockSize - linkHeader
-	for len(q) > 0 {
-		piece := q[:min(int64(len(q)), per-off%per)]
-		if err := n.readData(piece, off/per*n.v.blockSize+linkHeader+off%per); err != nil {
+	if err := n.load(); err != nil {
+		return err
+	}
+	for _, e := range n.runs {
+		room := e.count*n.v.blockSize - linkHeader
+		if off >= room {
+			off -= room
+			continue
+		}
+		piece := q[:min(int64(len(q)), room-off)]
+		if err := n.readData(piece, e.first*n.v.blockSize+linkHeader+off); err != nil {
 			return err
 		}
-		q, off = q[len(piece):], off+int64(len(piece))
+		if q, off = q[len(piece):], 0; len(q) == 0 {
+			return nil
+		}
 	}
-	return nil
+	return filesystem.Broken("xfs: the link of inode %d ends too soon", n.number)
 }
 
 // readData reads by the extents; holes are zeros.
