@@ -114,12 +114,18 @@ var foreign = []signature{
 	{"QED", 0, "QED\x00"},
 	{"Parallels", 0, "WithoutFreeSpace"},
 	{"Parallels", 0, "WithouFreSpacExt"},
+	{"tar (OVA?)", 257, "ustar"},
+}
+
+// packed are what a disk may be wrapped in on its way. Their files start so.
+var packed = []signature{
 	{"gzip", 0, "\x1f\x8b"},
 	{"xz", 0, "\xfd7zXZ\x00"},
 	{"zstd", 0, "\x28\xb5\x2f\xfd"},
 	{"bzip2", 0, "BZh"},
+	{"lz4", 0, "\x04\x22\x4d\x18"},
 	{"zip", 0, "PK\x03\x04"},
-	{"tar (OVA?)", 257, "ustar"},
+	{"7z", 0, "7z\xbc\xaf\x27\x1c"},
 }
 
 // contents are what the start of a raw disk may show.
@@ -129,6 +135,8 @@ var contents = []signature{
 	{"GPT with 4 KiB sectors", 4096, "EFI PART"},
 	{"LVM", 512, "LABELONE"},
 	{"LUKS", 0, "LUKS\xba\xbe"},
+	{"MD", 0, "\xfc\x4e\x2b\xa9"},
+	{"MD", 4096, "\xfc\x4e\x2b\xa9"},
 	{"XFS", 0, "XFSB"},
 	{"ext", 1080, "\x53\xef"},
 	{"F2FS", 1024, "\x10\x20\xf5\xf2"},
@@ -138,6 +146,7 @@ var contents = []signature{
 	{"swap", 4086, "SWAPSPACE2"},
 	{"ISO 9660", 0x8001, "CD001"},
 	{"Btrfs", 0x10040, "_BHRfS_M"},
+	{"UFS1", 0x255c, "\x54\x19\x01\x00"},
 	{"UFS2", 0x1055c, "\x19\x01\x54\x19"},
 }
 

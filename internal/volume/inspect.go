@@ -96,6 +96,9 @@ func recognise(start []byte, want droveway.Format) (droveway.Format, error) {
 	if _, ok := find([]signature{{"qcow2", 0, qcow2Magic}}, start); ok {
 		return droveway.QCOW2, nil
 	}
+	if name, ok := find(packed, start); ok {
+		return "", droveway.Errorf(droveway.Invalid, "the file is packed with %s: unpack it first", name)
+	}
 	if name, ok := find(foreign, start); ok {
 		return "", droveway.Errorf(droveway.Invalid, "the file is %s: bring it to raw or qcow2 first", name)
 	}

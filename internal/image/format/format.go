@@ -3,7 +3,6 @@ package format
 import (
 	"bytes"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/droveway/droveway"
@@ -70,35 +69,17 @@ func (i *Image) Close() error {
 // Open opens the image in a file. What is not an image that can be read alone
 // is Invalid, a feature we lack is Unsupported.
 func Open(path string) (*Image, error) {
-	f, err := os.Open(path)
+	f, size, err := OpenFile(path)
 	if err != nil {
-		return nil, openError(err)
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = droveway.Errorf(droveway.Invalid, "image %s: not a regular file: give the path of an image", path)
-	}
-	if err != nil {
-		_ = f.Close()
 		return nil, err
 	}
-	i, err := open(f, info.Size(), folder{filepath.Dir(path)})
+	i, err := open(f, size, folder{filepath.Dir(path)})
 	if err != nil {
 		_ = f.Close()
 		return nil, droveway.Errorf(droveway.KindOf(err), "image %s: %w", path, err)
 	}
 	i.close = append(i.close, f)
 	return i, nil
-}
-
-func openError(err error) error {
-	switch {
-	case os.IsNotExist(err):
-		return droveway.Errorf(droveway.NotFound, "open the image: %w", err)
-	case os.IsPermission(err):
-		return droveway.Errorf(droveway.Permission, "open the image: %w", err)
-	}
-	return droveway.Errorf(droveway.Invalid, "open the image: %w", err)
 }
 
 // New reads an image of size bytes from r; it has no neighbours, so a VMDK in

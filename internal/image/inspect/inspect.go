@@ -13,6 +13,7 @@ import (
 	"github.com/droveway/droveway/internal/image/format"
 	"github.com/droveway/droveway/internal/image/identify"
 	"github.com/droveway/droveway/internal/image/luks"
+	"github.com/droveway/droveway/internal/image/survey"
 )
 
 // Limits of one inspection.
@@ -35,13 +36,16 @@ type Options struct {
 	Then func(*Report, *filesystem.Tree) error
 }
 
-// File inspects the image in a file.
+// File inspects the image in a file. What an import would refuse as no disk is refused.
 func File(ctx context.Context, path string, o Options) (*Report, error) {
 	i, err := format.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer i.Close()
+	if err := survey.IsDisk(i); err != nil {
+		return nil, droveway.Errorf(droveway.KindOf(err), "image %s: %w", path, err)
+	}
 	return Disk(ctx, i, o)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -49,19 +48,11 @@ func Open(path string) (*Source, error) {
 func OpenAlone(path string) (*Source, error) { return openFile(path, format.New) }
 
 func openFile(path string, open opener) (*Source, error) {
-	f, err := os.Open(path)
+	f, size, err := format.OpenFile(path)
 	if err != nil {
-		return nil, droveway.Errorf(droveway.Invalid, "open the image: %w", err)
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = droveway.Errorf(droveway.Invalid, "image %s: not a regular file: give the path of an image", path)
-	}
-	if err != nil {
-		_ = f.Close()
 		return nil, err
 	}
-	s, err := read(f, info.Size(), open)
+	s, err := read(f, size, open)
 	if err != nil {
 		_ = f.Close()
 		return nil, droveway.Errorf(droveway.KindOf(err), "image %s: %w", path, err)
@@ -130,17 +121,24 @@ func read(r io.ReaderAt, size int64, open opener) (*Source, error) {
 	return s, nil
 }
 
-// describe tells what a disk is. A raw one must show some content: anything at
-// all would pass for a raw disk.
+// IsDisk refuses what is no disk. A raw one must show some content: anything at all
+// would pass for a raw disk.
+func IsDisk(i *format.Image) error {
+	if i.Kind != format.Raw {
+		return nil
+	}
+	start := make([]byte, min(volume.ProbeLen, i.Size))
+	if err := block.Full(i, start, 0); err != nil {
+		return err
+	}
+	_, err := volume.Recognise(start)
+	return err
+}
+
+// describe tells what a disk is.
 func describe(i *format.Image) (Disk, error) {
-	if i.Kind == format.Raw {
-		start := make([]byte, min(volume.ProbeLen, i.Size))
-		if err := block.Full(i, start, 0); err != nil {
-			return Disk{}, err
-		}
-		if _, err := volume.Recognise(start); err != nil {
-			return Disk{}, err
-		}
+	if err := IsDisk(i); err != nil {
+		return Disk{}, err
 	}
 	return Disk{Member: i.Inside, From: strings.TrimSpace(string(i.Kind) + " " + i.Variant), Size: i.Size}, nil
 }
