@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/droveway/droveway/internal/image/disk"
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/repair"
 )
 
@@ -81,9 +82,9 @@ func numbers(b []byte) (words []uint32) {
 func ext4(t *testing.T, mib int, files map[string]string) []byte {
 	t.Helper()
 	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "fs")
-	writeTree(t, dir, files)
-	tool(t, "truncate", "-s", fmt.Sprintf("%dM", mib), file)
-	tool(t, "mkfs.ext4", "-q", "-d", dir, file)
+	disktest.Tree(t, dir, files)
+	disktest.Tool(t, "truncate", "-s", fmt.Sprintf("%dM", mib), file)
+	disktest.Tool(t, "mkfs.ext4", "-q", "-d", dir, file)
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -104,12 +105,12 @@ func arraysDisk(t *testing.T) string {
 	}
 	root["var/.keep"] = ""
 	root["etc/fstab"] = "/dev/md0 / ext4 defaults 0 1\n/dev/md/data /var ext4 defaults 0 2\n/dev/sdb1 /data ext4 defaults 0 2\n"
-	tool(t, "truncate", "-s", fmt.Sprintf("%dM", stripeAt+stripes*memberSize+1), file)
+	disktest.Tool(t, "truncate", "-s", fmt.Sprintf("%dM", stripeAt+stripes*memberSize+1), file)
 	layout := "label: dos\n"
 	for n := range 1 + stripes {
 		layout += fmt.Sprintf("start=%dMiB, size=%dMiB, type=fd\n", mirrorAt+n*memberSize, memberSize)
 	}
-	tool(t, "sh", "-c", fmt.Sprintf("printf '%s' | sfdisk -q %s", strings.ReplaceAll(layout, "\n", `\n`), file))
+	disktest.Tool(t, "sh", "-c", fmt.Sprintf("printf '%s' | sfdisk -q %s", strings.ReplaceAll(layout, "\n", `\n`), file))
 	f, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +137,7 @@ func arraysDisk(t *testing.T) string {
 func arraysOf(t *testing.T, overlay string) map[string]string {
 	t.Helper()
 	raw := filepath.Join(t.TempDir(), "flat.raw")
-	tool(t, "qemu-img", "convert", "-O", "raw", overlay, raw)
+	disktest.Tool(t, "qemu-img", "convert", "-O", "raw", overlay, raw)
 	b, err := os.ReadFile(raw)
 	if err != nil {
 		t.Fatal(err)
@@ -163,8 +164,8 @@ func arraysOf(t *testing.T, overlay string) map[string]string {
 			t.Fatal(err)
 		}
 		file := filepath.Join(t.TempDir(), "array")
-		writeTree(t, filepath.Dir(file), map[string]string{"array": string(text)})
-		tool(t, "e2fsck", "-fn", file)
+		disktest.Tree(t, filepath.Dir(file), map[string]string{"array": string(text)})
+		disktest.Tool(t, "e2fsck", "-fn", file)
 		files[a.Volume()] = file
 	}
 	return files

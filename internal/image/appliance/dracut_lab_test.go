@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/repair"
 )
 
@@ -23,7 +24,7 @@ func TestForeignDracut(t *testing.T) {
 	before := make(chan string, 1)
 	go func() { // it waits for its root
 		overlay := filepath.Join(t.TempDir(), "before.qcow2")
-		tool(t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disk, overlay)
+		disktest.Tool(t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disk, overlay)
 		before <- boot(t.Context(), t, overlay, prompt)
 	}()
 	overlay := filepath.Join(t.TempDir(), "overlay.qcow2")

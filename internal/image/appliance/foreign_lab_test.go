@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/repair"
 )
 
@@ -112,7 +113,7 @@ func TestForeign(t *testing.T) {
 	before := make(chan string, 1)
 	go func() { // it waits half a minute for its root
 		overlay := filepath.Join(t.TempDir(), "before.qcow2")
-		tool(t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disk, overlay)
+		disktest.Tool(t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disk, overlay)
 		before <- boot(t.Context(), t, overlay, prompt)
 	}()
 	for _, m := range manners() {

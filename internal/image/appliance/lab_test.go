@@ -17,9 +17,11 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/appliance/inside"
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/filesystem"
 	"github.com/droveway/droveway/internal/image/identify"
 	"github.com/droveway/droveway/internal/image/inspect"
+	"github.com/droveway/droveway/internal/image/luks"
 	"github.com/droveway/droveway/internal/image/repair"
 )
 
@@ -29,15 +31,6 @@ func TestMain(m *testing.M) {
 		inside.Main()
 	}
 	os.Exit(m.Run())
-}
-
-func tool(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
 
 // kernelDir is where scripts/setup unpacks a kernel.
@@ -65,14 +58,14 @@ func planFor(t *testing.T, image string) (*inspect.Report, *repair.Plan) {
 	return planWith(t, image, repair.Options{})
 }
 
-func planWith(t *testing.T, image string, o repair.Options) (*inspect.Report, *repair.Plan) {
+func planWith(t *testing.T, image string, o repair.Options, keys ...luks.Key) (*inspect.Report, *repair.Plan) {
 	t.Helper()
 	c, err := identify.Default()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var p *repair.Plan
-	r, err := inspect.File(context.Background(), image, inspect.Options{Catalog: c, Then: func(r *inspect.Report, tree *filesystem.Tree) (err error) {
+	r, err := inspect.File(context.Background(), image, inspect.Options{Catalog: c, Keys: keys, Then: func(r *inspect.Report, tree *filesystem.Tree) (err error) {
 		p, err = repair.MakeWith(r, tree, o)
 		return err
 	}})
@@ -86,20 +79,6 @@ func testAppliance(t *testing.T) *Appliance {
 	return New(Config{Kernel: kernelDir(t), Accel: "tcg", User: "nobody"})
 }
 
-// writeTree fills a directory.
-func writeTree(t *testing.T, dir string, files map[string]string) {
-	t.Helper()
-	for name, text := range files {
-		p := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // small are the files of a system that is known as Debian.
 var small = map[string]string{
 	"etc/os-release": "ID=debian\nVERSION_ID=12\n", "etc/debian_version": "12.5\n", "etc/passwd": "root:x:0:0::/root:/bin/sh\n",
@@ -111,10 +90,10 @@ var small = map[string]string{
 func partitioned(t *testing.T, files map[string]string) string {
 	t.Helper()
 	root, disk := t.TempDir(), filepath.Join(t.TempDir(), "disk.raw")
-	writeTree(t, root, files)
-	tool(t, "truncate", "-s", "64M", disk)
-	tool(t, "sh", "-c", "printf 'label: dos\nstart=1MiB, type=83, bootable\n' | sfdisk -q "+disk)
-	tool(t, "mkfs.ext4", "-q", "-U", "11111111-2222-4333-8444-555555555555", "-E", fmt.Sprintf("offset=%d", 1<<20), "-d", root, disk, "62M")
+	disktest.Tree(t, root, files)
+	disktest.Tool(t, "truncate", "-s", "64M", disk)
+	disktest.Tool(t, "sh", "-c", "printf 'label: dos\nstart=1MiB, type=83, bootable\n' | sfdisk -q "+disk)
+	disktest.Tool(t, "mkfs.ext4", "-q", "-U", "11111111-2222-4333-8444-555555555555", "-E", fmt.Sprintf("offset=%d", 1<<20), "-d", root, disk, "62M")
 	return disk
 }
 
@@ -122,10 +101,10 @@ func partitioned(t *testing.T, files map[string]string) string {
 func flat(t *testing.T, overlay string) string {
 	t.Helper()
 	raw := filepath.Join(t.TempDir(), "flat.raw")
-	tool(t, "qemu-img", "convert", "-O", "raw", overlay, raw)
+	disktest.Tool(t, "qemu-img", "convert", "-O", "raw", overlay, raw)
 	part := raw + ".p1"
-	tool(t, "dd", "if="+raw, "of="+part, "bs=1M", "skip=1", "status=none")
-	tool(t, "e2fsck", "-fn", part)
+	disktest.Tool(t, "dd", "if="+raw, "of="+part, "bs=1M", "skip=1", "status=none")
+	disktest.Tool(t, "e2fsck", "-fn", part)
 	return part
 }
 
@@ -143,10 +122,10 @@ func cat(t *testing.T, part, file string) string {
 func crashed(t *testing.T, disk string) string {
 	t.Helper()
 	again := filepath.Join(t.TempDir(), "crashed.raw")
-	mounted(t, attach(t, disk, 1, 62), "rw", func(at string) {
-		writeTree(t, at, map[string]string{"var/late": "late\n"})
-		tool(t, "sync", filepath.Join(at, "var/late"))
-		tool(t, "cp", disk, again)
+	disktest.Mounted(t, disktest.Part(t, disk, 1, 62), "rw", func(at string) {
+		disktest.Tree(t, at, map[string]string{"var/late": "late\n"})
+		disktest.Tool(t, "sync", filepath.Join(at, "var/late"))
+		disktest.Tool(t, "cp", disk, again)
 	})
 	return again
 }
@@ -226,7 +205,7 @@ func TestFails(t *testing.T) {
 		t.Errorf("%v is left (%v)", left, err)
 	}
 	mine := filepath.Join(t.TempDir(), "mine")
-	writeTree(t, filepath.Dir(mine), map[string]string{"mine": "mine"})
+	disktest.Tree(t, filepath.Dir(mine), map[string]string{"mine": "mine"})
 	if _, err := testAppliance(t).Repair(t.Context(), Request{Image: disk, Overlay: mine, Plan: plan, Report: report}); !droveway.Is(err, droveway.Exists) {
 		t.Errorf("over a file that is there: %v", err)
 	}

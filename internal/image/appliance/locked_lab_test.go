@@ -13,9 +13,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/droveway/droveway/internal/image/filesystem"
-	"github.com/droveway/droveway/internal/image/identify"
-	"github.com/droveway/droveway/internal/image/inspect"
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/luks"
 	"github.com/droveway/droveway/internal/image/luks/lukstest"
 	"github.com/droveway/droveway/internal/image/repair"
@@ -67,7 +65,7 @@ var lockedLayouts = []lockedLayout{
 			t.Fatal(err)
 		}
 		file := filepath.Join(t.TempDir(), "luks")
-		writeTree(t, filepath.Dir(file), map[string]string{"luks": string(lukstest.V1(pass, b))})
+		disktest.Tree(t, filepath.Dir(file), map[string]string{"luks": string(lukstest.V1(pass, b))})
 		return file
 	}},
 	{"LVM on LUKS 2", "/dev/mapper/lab-root", 1, whole, luks2},
@@ -79,9 +77,9 @@ func luks2(t *testing.T, plain string) string {
 	t.Helper()
 	dir := t.TempDir()
 	file, key := filepath.Join(dir, "luks"), filepath.Join(dir, "key")
-	writeTree(t, dir, map[string]string{"key": pass})
-	tool(t, "truncate", "-s", "8M", file)
-	tool(t, "cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "--key-file", key, file)
+	disktest.Tree(t, dir, map[string]string{"key": pass})
+	disktest.Tool(t, "truncate", "-s", "8M", file)
+	disktest.Tool(t, "cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "--key-file", key, file)
 	info, err := os.Stat(plain)
 	if err != nil {
 		t.Fatal(err)
@@ -90,9 +88,9 @@ func luks2(t *testing.T, plain string) string {
 	if err := os.Truncate(file, payload+info.Size()); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "qemu-img", "convert", "-n", "--object", "secret,id=s,file="+key, "-f", "raw", plain, "--target-image-opts", "driver=luks,key-secret=s,file.driver=file,file.filename="+file)
-	tool(t, "cryptsetup", "convert", "-q", "--type", "luks2", file)
-	tool(t, "cryptsetup", "luksConvertKey", "-q", "--key-file", key, "--pbkdf", "argon2id", "--pbkdf-memory", "32768", "--pbkdf-force-iterations", "4", "--pbkdf-parallel", "1", file)
+	disktest.Tool(t, "qemu-img", "convert", "-n", "--object", "secret,id=s,file="+key, "-f", "raw", plain, "--target-image-opts", "driver=luks,key-secret=s,file.driver=file,file.filename="+file)
+	disktest.Tool(t, "cryptsetup", "convert", "-q", "--type", "luks2", file)
+	disktest.Tool(t, "cryptsetup", "luksConvertKey", "-q", "--key-file", key, "--pbkdf", "argon2id", "--pbkdf-memory", "32768", "--pbkdf-force-iterations", "4", "--pbkdf-parallel", "1", file)
 	return file
 }
 
@@ -104,23 +102,23 @@ func (l *lockedLayout) disk(t *testing.T) string {
 	files["boot/.keep"] = ""
 	files["etc/fstab"] = l.spec + " / ext4 defaults 0 1\n/dev/sda1 /boot ext4 defaults 0 2\n/dev/sdb1 /data ext4 defaults 0 2\n"
 	files["etc/crypttab"] = "sda2_crypt /dev/sda2 none luks,discard\n"
-	writeTree(t, dir, files)
-	tool(t, "truncate", "-s", fmt.Sprintf("%dM", l.at+rootSize+4), plain)
+	disktest.Tree(t, dir, files)
+	disktest.Tool(t, "truncate", "-s", fmt.Sprintf("%dM", l.at+rootSize+4), plain)
 	if l.group != "" {
-		makeGroup(t, plain, l.group, 0, l.at+rootSize+4)
+		disktest.Group(t, "lab", l.group, disktest.Loop(t, plain))
 	}
-	tool(t, "mkfs.ext4", "-q", "-E", fmt.Sprintf("offset=%d", l.at<<20), "-d", dir, plain, fmt.Sprintf("%dM", rootSize))
-	tool(t, "truncate", "-s", fmt.Sprintf("%dM", lockedAt+lockedSize+1), disk)
-	tool(t, "sh", "-c", fmt.Sprintf("printf 'label: dos\nstart=%dMiB, size=%dMiB, type=83, bootable\nstart=%dMiB, size=%dMiB, type=83\n' | sfdisk -q %s", bootAt, bootSize, lockedAt, lockedSize, disk))
-	tool(t, "mkfs.ext4", "-q", "-E", fmt.Sprintf("offset=%d", bootAt<<20), disk, fmt.Sprintf("%dM", bootSize))
-	tool(t, "dd", "if="+l.encrypt(t, plain), "of="+disk, "bs=1M", fmt.Sprintf("seek=%d", lockedAt), "conv=notrunc", "status=none")
+	disktest.Tool(t, "mkfs.ext4", "-q", "-E", fmt.Sprintf("offset=%d", l.at<<20), "-d", dir, plain, fmt.Sprintf("%dM", rootSize))
+	disktest.Tool(t, "truncate", "-s", fmt.Sprintf("%dM", lockedAt+lockedSize+1), disk)
+	disktest.Tool(t, "sh", "-c", fmt.Sprintf("printf 'label: dos\nstart=%dMiB, size=%dMiB, type=83, bootable\nstart=%dMiB, size=%dMiB, type=83\n' | sfdisk -q %s", bootAt, bootSize, lockedAt, lockedSize, disk))
+	disktest.Tool(t, "mkfs.ext4", "-q", "-E", fmt.Sprintf("offset=%d", bootAt<<20), disk, fmt.Sprintf("%dM", bootSize))
+	disktest.Tool(t, "dd", "if="+l.encrypt(t, plain), "of="+disk, "bs=1M", fmt.Sprintf("seek=%d", lockedAt), "conv=notrunc", "status=none")
 	return disk
 }
 
 func keysOf(t *testing.T, passphrase string) []luks.Key {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "key")
-	writeTree(t, filepath.Dir(file), map[string]string{"key": passphrase + "\n"})
+	disktest.Tree(t, filepath.Dir(file), map[string]string{"key": passphrase + "\n"})
 	keys, err := luks.ReadKeys([]string{file})
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +130,7 @@ func keysOf(t *testing.T, passphrase string) []luks.Key {
 func (l *lockedLayout) root(t *testing.T, overlay string) (file string, key []byte) {
 	t.Helper()
 	raw, file := filepath.Join(t.TempDir(), "flat.raw"), filepath.Join(t.TempDir(), "root")
-	tool(t, "qemu-img", "convert", "-O", "raw", overlay, raw)
+	disktest.Tool(t, "qemu-img", "convert", "-O", "raw", overlay, raw)
 	f, err := os.Open(raw)
 	if err != nil {
 		t.Fatal(err)
@@ -150,8 +148,8 @@ func (l *lockedLayout) root(t *testing.T, overlay string) (file string, key []by
 	if _, err := v.ReadAt(b, int64(l.at)<<20); err != nil {
 		t.Fatal(err)
 	}
-	writeTree(t, filepath.Dir(file), map[string]string{"root": string(b)})
-	tool(t, "e2fsck", "-fn", file)
+	disktest.Tree(t, filepath.Dir(file), map[string]string{"root": string(b)})
+	disktest.Tool(t, "e2fsck", "-fn", file)
 	return file, v.Mapping.Key
 }
 
@@ -163,7 +161,7 @@ func TestLocked(t *testing.T) {
 			t.Parallel()
 			disk, keys := l.disk(t), keysOf(t, pass)
 			before := hash(t, disk)
-			report, plan := planUnlocked(t, disk, keys)
+			report, plan := planWith(t, disk, repair.Options{}, keys...)
 			id := report.Volumes[1].UUID
 			var said bytes.Buffer
 			overlay := filepath.Join(t.TempDir(), "overlay.qcow2")
@@ -203,21 +201,4 @@ func TestLocked(t *testing.T) {
 			}
 		})
 	}
-}
-
-func planUnlocked(t *testing.T, image string, keys []luks.Key) (*inspect.Report, *repair.Plan) {
-	t.Helper()
-	c, err := identify.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var p *repair.Plan
-	r, err := inspect.File(t.Context(), image, inspect.Options{Catalog: c, Keys: keys, Then: func(r *inspect.Report, tree *filesystem.Tree) (err error) {
-		p, err = repair.Make(r, tree)
-		return err
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r, p
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/format"
 	"github.com/droveway/droveway/internal/image/registry/registrytest"
 	"github.com/droveway/droveway/internal/image/repair"
@@ -56,21 +57,13 @@ func windowsHives() map[string]string {
 	}
 }
 
-// withPart does something with the system partition of a disk as a block device.
-func withPart(t *testing.T, disk string, do func(dev string)) {
-	t.Helper()
-	dev := strings.TrimSpace(tool(t, "losetup", "-f", "--show", "-o", fmt.Sprint(winAt<<20), "--sizelimit", fmt.Sprint(winSize<<20), disk))
-	defer tool(t, "losetup", "-d", dev)
-	do(dev)
-}
-
 // onNTFS does something with that partition mounted by ntfs-3g.
 func onNTFS(t *testing.T, disk, options string, do func(at string)) {
 	t.Helper()
-	withPart(t, disk, func(dev string) {
+	disktest.WithPart(t, disk, winAt, winSize, func(dev string) {
 		at := t.TempDir()
-		tool(t, "ntfs-3g", "-o", options, dev, at)
-		defer tool(t, "umount", at)
+		disktest.Tool(t, "ntfs-3g", "-o", options, dev, at)
+		defer disktest.Tool(t, "umount", at)
 		do(at)
 	})
 }
@@ -88,23 +81,23 @@ const (
 func windowsDisk(t *testing.T) string {
 	t.Helper()
 	disk, efi := filepath.Join(t.TempDir(), "disk.raw"), filepath.Join(t.TempDir(), "efi")
-	tool(t, "truncate", "-s", "76M", disk)
-	tool(t, "sh", "-c", fmt.Sprintf("printf 'label: gpt\nstart=%dMiB, size=%dMiB, type=U\nstart=%dMiB, size=%dMiB, type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7\n' | sfdisk -q %s", winEFIAt, winEFISize, winAt, winSize, disk))
-	tool(t, "mkfs.vfat", "-C", efi, fmt.Sprint(winEFISize<<10))
-	tool(t, "mmd", "-i", efi, "::/EFI", "::/EFI/Microsoft", "::/EFI/Microsoft/Boot")
-	tool(t, "mcopy", "-i", efi, "/etc/hostname", "::/EFI/Microsoft/Boot/bootmgfw.efi")
-	tool(t, "dd", "if="+efi, "of="+disk, "bs=1M", fmt.Sprintf("seek=%d", winEFIAt), "conv=notrunc", "status=none")
-	withPart(t, disk, func(dev string) { tool(t, "mkntfs", "-q", "-F", "-c", "4096", dev) })
+	disktest.Tool(t, "truncate", "-s", "76M", disk)
+	disktest.Tool(t, "sh", "-c", fmt.Sprintf("printf 'label: gpt\nstart=%dMiB, size=%dMiB, type=U\nstart=%dMiB, size=%dMiB, type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7\n' | sfdisk -q %s", winEFIAt, winEFISize, winAt, winSize, disk))
+	disktest.Tool(t, "mkfs.vfat", "-C", efi, fmt.Sprint(winEFISize<<10))
+	disktest.Tool(t, "mmd", "-i", efi, "::/EFI", "::/EFI/Microsoft", "::/EFI/Microsoft/Boot")
+	disktest.Tool(t, "mcopy", "-i", efi, "/etc/hostname", "::/EFI/Microsoft/Boot/bootmgfw.efi")
+	disktest.Tool(t, "dd", "if="+efi, "of="+disk, "bs=1M", fmt.Sprintf("seek=%d", winEFIAt), "conv=notrunc", "status=none")
+	disktest.WithPart(t, disk, winAt, winSize, func(dev string) { disktest.Tool(t, "mkntfs", "-q", "-F", "-c", "4096", dev) })
 	onNTFS(t, disk, "rw", func(at string) {
 		config := "WINDOWS/system32/config/"
 		files := map[string]string{"bootmgr": "MZ", "WINDOWS/system32/ntoskrnl.exe": "MZ", "WINDOWS/system32/DRIVERS/disk.sys": "MZ", config + "SYSTEM.LOG1": ""}
 		for name, b := range windowsHives() {
 			files[config+name] = b
 		}
-		writeTree(t, at, files)
+		disktest.Tree(t, at, files)
 		reg := filepath.Join(t.TempDir(), "x.reg")
-		writeTree(t, filepath.Dir(reg), map[string]string{"x.reg": regFile})
-		tool(t, "hivexregedit", "--merge", "--prefix", `HKEY_LOCAL_MACHINE\SOFTWARE`, filepath.Join(at, config, "SOFTWARE"), reg)
+		disktest.Tree(t, filepath.Dir(reg), map[string]string{"x.reg": regFile})
+		disktest.Tool(t, "hivexregedit", "--merge", "--prefix", `HKEY_LOCAL_MACHINE\SOFTWARE`, filepath.Join(at, config, "SOFTWARE"), reg)
 		setRights(t, filepath.Join(at, config, "SYSTEM"), systemRights)
 		setRights(t, filepath.Join(at, "WINDOWS/system32/DRIVERS"), folderRights)
 	})
@@ -122,8 +115,8 @@ func driverDisc(t *testing.T) *repair.VirtioWin {
 		}
 	}
 	files["NetKVM/2k22/amd64/netkvmco.exe"] = "MZ"
-	writeTree(t, root, files)
-	tool(t, "genisoimage", "-quiet", "-R", "-J", "-V", "virtio-win-test", "-o", iso, root)
+	disktest.Tree(t, root, files)
+	disktest.Tool(t, "genisoimage", "-quiet", "-R", "-J", "-V", "virtio-win-test", "-o", iso, root)
 	image, err := format.Open(iso)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +132,7 @@ func driverDisc(t *testing.T) *repair.VirtioWin {
 // exported is what hivexregedit reads below a key.
 func exported(t *testing.T, hive, key string) string {
 	t.Helper()
-	return strings.ReplaceAll(tool(t, "hivexregedit", "--export", "--prefix", `HKEY_LOCAL_MACHINE\X`, hive, key), "\r", "")
+	return strings.ReplaceAll(disktest.Tool(t, "hivexregedit", "--export", "--prefix", `HKEY_LOCAL_MACHINE\X`, hive, key), "\r", "")
 }
 
 func setRights(t *testing.T, file, to string) {
@@ -199,7 +192,7 @@ func TestWindows(t *testing.T) {
 		t.Error("the image was changed")
 	}
 	raw := filepath.Join(t.TempDir(), "raw")
-	tool(t, "qemu-img", "convert", "-O", "raw", overlay, raw)
+	disktest.Tool(t, "qemu-img", "convert", "-O", "raw", overlay, raw)
 	onNTFS(t, raw, "ro", func(at string) { windowsAfter(t, at, disc, result) })
 	if _, again := planWith(t, raw, repair.Options{}); again.Blocked() || again.Needed() {
 		t.Errorf("after its repair: %+v", again)
@@ -269,9 +262,9 @@ func cutOff(t *testing.T, disk string) {
 	copy(page[48+36:], "\x30\x00\x40\x00")
 	copy(page[48+48:], "\x09\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff")
 	copy(page[48+48+28:], "\x08\x00\x00\x00N\x00T\x00F\x00S\x00")
-	withPart(t, disk, func(dev string) {
+	disktest.WithPart(t, disk, winAt, winSize, func(dev string) {
 		log := filepath.Join(t.TempDir(), "log")
-		b := []byte(tool(t, "ntfscat", "-i", "2", dev))
+		b := []byte(disktest.Tool(t, "ntfscat", "-i", "2", dev))
 		size := binary.LittleEndian.AppendUint64(nil, uint64(len(b)))
 		copy(page[48+24:], size)
 		copy(b, page)
@@ -279,7 +272,7 @@ func cutOff(t *testing.T, disk string) {
 		if err := os.WriteFile(log, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		tool(t, "ntfscp", "-q", "-f", "-i", dev, log, "2")
+		disktest.Tool(t, "ntfscp", "-q", "-f", "-i", dev, log, "2")
 	})
 }
 
@@ -295,14 +288,14 @@ func TestWindowsStates(t *testing.T) {
 	}{
 		{"hibernated", func(t *testing.T, disk string) {
 			onNTFS(t, disk, "rw", func(at string) {
-				writeTree(t, at, map[string]string{"hiberfil.sys": "HIBR" + strings.Repeat("\x00", 8192)})
+				disktest.Tree(t, at, map[string]string{"hiberfil.sys": "HIBR" + strings.Repeat("\x00", 8192)})
 			})
 		}, 14, []string{"hiberfil.sys", "powercfg /h off", "shutdown /s /t 0"}},
 		{"cut off", cutOff, 15, []string{"cut off", "chkdsk", "powercfg /h off", "shutdown /s /t 0"}},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			disk := filepath.Join(t.TempDir(), "disk.raw")
-			tool(t, "cp", clean, disk)
+			disktest.Tool(t, "cp", clean, disk)
 			k.change(t, disk)
 			report, plan := planWith(t, disk, repair.Options{VirtioWin: disc})
 			overlay := filepath.Join(t.TempDir(), "overlay")
@@ -319,7 +312,7 @@ func TestWindowsStates(t *testing.T) {
 				t.Errorf("where nobody has looked: %v", err)
 			}
 			var exit *exec.ExitError
-			if out, err := exec.Command("ntfs-3g.probe", "--readwrite", attach(t, disk, winAt, winSize)).CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != k.probe {
+			if out, err := exec.Command("ntfs-3g.probe", "--readwrite", disktest.Part(t, disk, winAt, winSize)).CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != k.probe {
 				t.Errorf("ntfs-3g.probe: %v: %s", err, out)
 			}
 		})

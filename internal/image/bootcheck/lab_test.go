@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,15 +14,9 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/hypervisor/qemu"
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/lab/tinyimage"
 )
-
-func program(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %q: %v: %s", name, args, err, out)
-	}
-}
 
 // image gives a copy of the tiny guest's image.
 func image(t *testing.T, dir string) string {
@@ -37,7 +30,7 @@ func image(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "image")
-	program(t, "cp", tiny, path)
+	disktest.Tool(t, "cp", tiny, path)
 	return path
 }
 
@@ -63,8 +56,8 @@ func TestBoot(t *testing.T) {
 	}
 	good := image(t, dir)
 	bad := filepath.Join(dir, "bad")
-	program(t, "cp", good, bad)
-	program(t, "dd", "if=/dev/zero", "of="+bad, "bs=1M", "seek=1", "count=4", "conv=notrunc", "status=none")
+	disktest.Tool(t, "cp", good, bad)
+	disktest.Tool(t, "dd", "if=/dev/zero", "of="+bad, "bs=1M", "seek=1", "count=4", "conv=notrunc", "status=none")
 	for name, k := range map[string]struct {
 		image    string
 		firmware droveway.Firmware
@@ -103,8 +96,8 @@ func TestTwoFileSystems(t *testing.T) {
 	dir := t.TempDir()
 	images := filepath.Join(dir, "images")
 	must(t, os.Mkdir(images, 0o700))
-	program(t, "mount", "-t", "tmpfs", "-o", "size=1m", "droveway-test", images)
-	t.Cleanup(func() { program(t, "umount", images) })
+	disktest.Tool(t, "mount", "-t", "tmpfs", "-o", "size=1m", "droveway-test", images)
+	t.Cleanup(func() { disktest.Tool(t, "umount", images) })
 	for at, fine := range map[string]bool{filepath.Join(dir, "checks"): false, filepath.Join(images, "checks"): true} {
 		c, err := New(Config{Driver: &scripted{}, Dir: at, Images: images, Log: slog.New(slog.DiscardHandler)})
 		must(t, err)

@@ -7,11 +7,10 @@ import (
 	"crypto/sha256"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/format"
 )
 
@@ -19,13 +18,6 @@ const (
 	labSize = 24<<20 + 512*7 // not a multiple of any cluster
 	piece   = 77_777         // reads that cross clusters
 )
-
-func tool(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-}
 
 // source makes a raw disk with noise, text, zeros and holes.
 func source(t *testing.T, size int64) string {
@@ -102,8 +94,8 @@ func TestQEMU(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			image, back := filepath.Join(dir, "image."+string(k.kind)), filepath.Join(dir, "back.raw")
-			tool(t, "qemu-img", append(append([]string{"convert", "-f", "raw"}, k.args...), src, image)...)
-			tool(t, "qemu-img", "convert", "-f", qemuName(k.kind), "-O", "raw", image, back)
+			disktest.Tool(t, "qemu-img", append(append([]string{"convert", "-f", "raw"}, k.args...), src, image)...)
+			disktest.Tool(t, "qemu-img", "convert", "-f", qemuName(k.kind), "-O", "raw", image, back)
 			want, err := os.ReadFile(back)
 			if err != nil {
 				t.Fatal(err)
@@ -130,12 +122,12 @@ func qemuName(k format.Kind) string {
 // TestOVA reads the disk where it lies in the archive. SYSTEMS 5.8.
 func TestOVA(t *testing.T) {
 	src, dir := source(t, labSize), t.TempDir()
-	tool(t, "qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", src, filepath.Join(dir, "disk.vmdk"))
+	disktest.Tool(t, "qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", src, filepath.Join(dir, "disk.vmdk"))
 	if err := os.WriteFile(filepath.Join(dir, "machine.ovf"), []byte("<Envelope/>"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	ova := filepath.Join(dir, "machine.ova")
-	tool(t, "tar", "-C", dir, "-cf", ova, "machine.ovf", "disk.vmdk")
+	disktest.Tool(t, "tar", "-C", dir, "-cf", ova, "machine.ovf", "disk.vmdk")
 	want, err := os.ReadFile(src)
 	if err != nil {
 		t.Fatal(err)

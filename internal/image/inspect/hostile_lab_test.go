@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/identify"
 )
 
@@ -51,12 +52,12 @@ func TestFolderInItself(t *testing.T) {
 		"usr/lib/modules/6.1.0-1-amd64/kernel/fs/x": "x",
 	})
 	disk := filepath.Join(t.TempDir(), "disk.raw")
-	tool(t, "truncate", "-s", "64M", disk)
-	tool(t, "mke2fs", "-q", "-t", "ext4", "-d", dir, disk)
+	disktest.Tool(t, "truncate", "-s", "64M", disk)
+	disktest.Tool(t, "mke2fs", "-q", "-t", "ext4", "-d", dir, disk)
 	for _, k := range []string{"/usr/lib/modules /usr/lib/modules/6.1.0-1-amd64/kernel/fs/again", "/ /usr/lib/root", "/etc /etc/etc", "/boot /boot/boot"} {
-		tool(t, "debugfs", "-w", "-R", "link "+k, disk)
+		disktest.Tool(t, "debugfs", "-w", "-R", "link "+k, disk)
 	}
-	if said := tool(t, "debugfs", "-R", "ls /etc/etc/etc/etc", disk); !strings.Contains(said, "fstab") {
+	if said := disktest.Tool(t, "debugfs", "-R", "ls /etc/etc/etc/etc", disk); !strings.Contains(said, "fstab") {
 		t.Fatalf("no folder is in itself:\n%s", said)
 	}
 	r := inspectUntouched(t, disk)
@@ -116,25 +117,13 @@ segment2 { start_extent = 3 extent_count = 3 type = "striped" stripe_count = 1 s
 
 // TestLVMOfOneDisk inspects one of the two disks of a group of LVM.
 func TestLVMOfOneDisk(t *testing.T) {
-	config := "devices { use_devicesfile=0 } activation { udev_sync=0 udev_rules=0 }"
-	var disks, devs, ids []string
-	last := func(command ...string) string {
-		lines := strings.Split(tool(t, command[0], append(command[1:], "--noheadings", "--config", config)...), "\n")
-		return strings.TrimSpace(lines[len(lines)-1])
-	}
+	var disks, devs []string
 	for range 2 {
 		d := filepath.Join(t.TempDir(), "disk.raw")
-		tool(t, "truncate", "-s", "32M", d)
-		dev := loop(t, d)
-		tool(t, "pvcreate", "-q", "-y", "--config", config, dev)
-		disks, devs, ids = append(disks, d), append(devs, dev), append(ids, last("pvs", "-o", "pv_uuid", dev))
+		disktest.Tool(t, "truncate", "-s", "32M", d)
+		disks, devs = append(disks, d), append(devs, disktest.Loop(t, d))
 	}
-	tool(t, "vgcreate", "-q", "--config", config, "lab2", devs[0], devs[1])
-	backup := filepath.Join(t.TempDir(), "group")
-	if err := os.WriteFile(backup, fmt.Appendf(nil, groupOfTwo, last("vgs", "-o", "vg_uuid", "lab2"), ids[0], devs[0], ids[1], devs[1]), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	tool(t, "vgcfgrestore", "-q", "-f", backup, "--config", config, "lab2")
+	ids := disktest.Group(t, "lab2", groupOfTwo, devs...)
 	r := inspectUntouched(t, disks[0])
 	b, err := json.Marshal(r)
 	if err != nil || r.OS.Status != identify.Unsupported || !bytes.Contains(b, []byte("("+ids[1]+") is missing: it is on another disk")) {

@@ -6,40 +6,23 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/registry/registrytest"
 )
-
-func program(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-}
-
-// writeFiles fills a folder.
-func writeFiles(t *testing.T, dir string, files map[string]string) {
-	t.Helper()
-	for name, text := range files {
-		path := filepath.Join(dir, name)
-		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		must(t, os.WriteFile(path, []byte(text), 0o600))
-	}
-}
 
 // likeWindows10 makes a disk of NTFS alone that is taken for a Windows 10.
 func likeWindows10(t *testing.T, hibernated bool) string {
 	t.Helper()
 	type keys = map[string]registrytest.Key
 	disk, at := filepath.Join(t.TempDir(), "disk.raw"), t.TempDir()
-	program(t, "truncate", "-s", "24M", disk)
-	program(t, "mkntfs", "-q", "-F", disk)
-	program(t, "ntfs-3g", disk, at)
+	disktest.Tool(t, "truncate", "-s", "24M", disk)
+	disktest.Tool(t, "mkntfs", "-q", "-F", disk)
+	disktest.Tool(t, "ntfs-3g", disk, at)
 	files := map[string]string{
 		"bootmgr": "MZ", "Windows/System32/ntoskrnl.exe": "MZ",
 		"Windows/System32/config/SOFTWARE": string(registrytest.Hive(registrytest.Key{Keys: keys{"Microsoft": {Keys: keys{"Windows NT": {Keys: keys{"CurrentVersion": {Values: map[string]any{
@@ -56,8 +39,8 @@ func likeWindows10(t *testing.T, hibernated bool) string {
 	if hibernated {
 		files["hiberfil.sys"] = "hibr" + strings.Repeat("\x00", 8192)
 	}
-	writeFiles(t, at, files)
-	program(t, "umount", at)
+	disktest.Tree(t, at, files)
+	disktest.Tool(t, "umount", at)
 	return disk
 }
 
@@ -68,11 +51,11 @@ func TestImportWindows(t *testing.T) {
 	w := newWorld(t, startStore(t))
 	w.equip(t)
 	discs, root := t.TempDir(), t.TempDir()
-	writeFiles(t, root, map[string]string{
+	disktest.Tree(t, root, map[string]string{
 		"viostor/w10/amd64/viostor.sys": "MZ", "viostor/w10/amd64/viostor.inf": "[Version]", "vioscsi/w10/amd64/vioscsi.sys": "MZ", "NetKVM/w10/amd64/netkvm.sys": "MZ",
 	})
 	iso := filepath.Join(discs, "virtio-win.iso")
-	program(t, "genisoimage", "-quiet", "-J", "-o", iso, root)
+	disktest.Tool(t, "genisoimage", "-quiet", "-J", "-o", iso, root)
 	disk := likeWindows10(t, false)
 	before := fileHash(t, disk)
 	j, _ := w.imports(t, disk, Request{Check: droveway.CheckNone})

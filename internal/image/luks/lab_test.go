@@ -13,14 +13,8 @@ import (
 	"testing"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 )
-
-func tool(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-}
 
 // plain writes a file for QEMU to encrypt, and a file with the passphrase.
 func plain(t *testing.T) (dir, src, key string) {
@@ -105,8 +99,8 @@ func encrypt(t *testing.T, options, src, image string) {
 func TestCryptsetup(t *testing.T) {
 	dir, src, key := plain(t)
 	image := filepath.Join(dir, "image")
-	tool(t, "truncate", "-s", "8M", image)
-	tool(t, "cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "--key-file", key, image)
+	disktest.Tool(t, "truncate", "-s", "8M", image)
+	disktest.Tool(t, "cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "--key-file", key, image)
 	info, err := os.Stat(src)
 	if err != nil {
 		t.Fatal(err)
@@ -115,12 +109,12 @@ func TestCryptsetup(t *testing.T) {
 	if err := os.Truncate(image, payload+info.Size()); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "qemu-img", "convert", "-n", "--object", secret, "-f", "raw", src, "--target-image-opts", "driver=luks,key-secret=s,file.driver=file,file.filename="+image)
+	disktest.Tool(t, "qemu-img", "convert", "-n", "--object", secret, "-f", "raw", src, "--target-image-opts", "driver=luks,key-secret=s,file.driver=file,file.filename="+image)
 	holds(t, image, 1, src)
-	tool(t, "cryptsetup", "convert", "-q", "--type", "luks2", image)
+	disktest.Tool(t, "cryptsetup", "convert", "-q", "--type", "luks2", image)
 	holds(t, image, 2, src)
 	for _, kind := range []string{kdfArgon2id, kdfArgon2i} {
-		tool(t, "cryptsetup", "luksConvertKey", "-q", "--key-file", key, "--pbkdf", kind, "--pbkdf-memory", "32768", "--pbkdf-force-iterations", "4", "--pbkdf-parallel", "2", image)
+		disktest.Tool(t, "cryptsetup", "luksConvertKey", "-q", "--key-file", key, "--pbkdf", kind, "--pbkdf-memory", "32768", "--pbkdf-force-iterations", "4", "--pbkdf-parallel", "2", image)
 		if c := holds(t, image, 2, src); c.slots[0].kdf.kind != kind {
 			t.Errorf("the slot has %s, want %s", c.slots[0].kdf.kind, kind)
 		}
@@ -129,7 +123,7 @@ func TestCryptsetup(t *testing.T) {
 	if err := os.WriteFile(token, []byte(`{"type":"clevis","keyslots":["0"]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "cryptsetup", "token", "import", "--json-file", token, image)
+	disktest.Tool(t, "cryptsetup", "token", "import", "--json-file", token, image)
 	if c := holds(t, image, 2, src); !slices.Equal(c.Tokens, []string{"clevis"}) {
 		t.Errorf("tokens %v", c.Tokens)
 	}
@@ -139,8 +133,8 @@ func TestCryptsetup(t *testing.T) {
 func TestLargeSectors(t *testing.T) {
 	dir, _, key := plain(t)
 	image := filepath.Join(dir, "image")
-	tool(t, "truncate", "-s", "32M", image)
-	tool(t, "cryptsetup", "luksFormat", "-q", "--type", "luks2", "--sector-size", "4096", "--pbkdf-memory", "32768", "--pbkdf-force-iterations", "4", "--key-file", key, image)
+	disktest.Tool(t, "truncate", "-s", "32M", image)
+	disktest.Tool(t, "cryptsetup", "luksFormat", "-q", "--type", "luks2", "--sector-size", "4096", "--pbkdf-memory", "32768", "--pbkdf-force-iterations", "4", "--key-file", key, image)
 	b, err := os.ReadFile(image)
 	if err != nil {
 		t.Fatal(err)

@@ -4,24 +4,15 @@ package repair
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/registry"
 	"github.com/droveway/droveway/internal/image/registry/registrytest"
 )
-
-func program(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
 
 // likeness fills a folder with what makes a Windows Server 2022.
 func likeness(t *testing.T, dir string) (system string) {
@@ -60,11 +51,11 @@ func likeness(t *testing.T, dir string) (system string) {
 // written.
 func TestWindowsDisk(t *testing.T) {
 	disk, at := filepath.Join(t.TempDir(), "disk.raw"), t.TempDir()
-	program(t, "truncate", "-s", "32M", disk)
-	program(t, "mkntfs", "-q", "-F", disk)
-	program(t, "ntfs-3g", disk, at)
+	disktest.Tool(t, "truncate", "-s", "32M", disk)
+	disktest.Tool(t, "mkntfs", "-q", "-F", disk)
+	disktest.Tool(t, "ntfs-3g", disk, at)
 	system := likeness(t, at)
-	program(t, "umount", at)
+	disktest.Tool(t, "umount", at)
 	planned := func() *Plan {
 		t.Helper()
 		b, err := os.ReadFile(disk)
@@ -75,7 +66,7 @@ func TestWindowsDisk(t *testing.T) {
 	}
 	p := planned()
 	expect(t, p, "blocker: Windows has no virtio driver that starts at boot")
-	program(t, "ntfs-3g", disk, at)
+	disktest.Tool(t, "ntfs-3g", disk, at)
 	err := registry.Change(system, time.Now(), func(e *registry.Editor) error {
 		for _, s := range p.Steps {
 			if err := Write(e, s.Registry); err != nil {
@@ -87,9 +78,9 @@ func TestWindowsDisk(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	out := program(t, "hivexregedit", "--export", "--prefix", `HKEY_LOCAL_MACHINE\SYSTEM`, system, `ControlSet001\Services`) +
-		program(t, "hivexregedit", "--export", "--prefix", `HKEY_LOCAL_MACHINE\SYSTEM`, system, "DriverDatabase")
-	program(t, "umount", at)
+	out := disktest.Tool(t, "hivexregedit", "--export", "--prefix", `HKEY_LOCAL_MACHINE\SYSTEM`, system, `ControlSet001\Services`) +
+		disktest.Tool(t, "hivexregedit", "--export", "--prefix", `HKEY_LOCAL_MACHINE\SYSTEM`, system, "DriverDatabase")
+	disktest.Tool(t, "umount", at)
 	out = strings.ReplaceAll(out, "\r", "")
 	for _, want := range []string{
 		`\Services\VMTools]` + "\n\"Start\"=dword:00000004", `\Services\viostor]`, `\Services\vioscsi\Parameters\PnpInterface]` + "\n\"5\"=dword:00000001",
@@ -121,7 +112,7 @@ func TestCriticalDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.ReplaceAll(program(t, "hivexregedit", "--export", "--unsafe-printable-strings", "--prefix", `HKEY_LOCAL_MACHINE\SYSTEM`, system, `ControlSet002`), "\r", "")
+	text := strings.ReplaceAll(disktest.Tool(t, "hivexregedit", "--export", "--unsafe-printable-strings", "--prefix", `HKEY_LOCAL_MACHINE\SYSTEM`, system, `ControlSet002`), "\r", "")
 	for _, id := range drivers[0].Devices {
 		_, values, found := strings.Cut(text, `\Control\CriticalDeviceDatabase\PCI#`+id+"]\n")
 		values, _, _ = strings.Cut(values, "\n\n")
