@@ -302,7 +302,7 @@ func TestOpenRemovesWhatIsLeft(t *testing.T) {
 	}
 }
 
-func TestListAndRemove(t *testing.T) {
+func TestRemove(t *testing.T) {
 	t.Parallel()
 	p := openPool(t)
 	for name, format := range map[string]droveway.Format{"b.root": droveway.QCOW2, "a.root": droveway.Raw} {
@@ -310,21 +310,12 @@ func TestListAndRemove(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(t, filepath.Join(p.dir, "damaged.qcow2"), []byte("?"))
-	write(t, filepath.Join(p.dir, "notes.txt"), []byte("?"))
-	list, err := p.List()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff([]Entry{{"a.root", droveway.Raw, 1 << 20}, {"b.root", droveway.QCOW2, 1 << 20}}, list); d != "" {
-		t.Errorf("list (-want +got):\n%s", d)
-	}
 	for range 2 {
 		if err := p.Remove(t.Context(), "a.root"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err = p.Size("a.root")
+	_, err := p.Size("a.root")
 	wantError(t, err, droveway.NotFound, "a.root")
 	wantError(t, p.Remove(t.Context(), "../"+strings.Repeat("x", 3)), droveway.Invalid)
 	if free, err := p.Free(); err != nil || free <= 0 {

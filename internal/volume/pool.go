@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
@@ -23,13 +22,6 @@ type Pool struct {
 
 	mu     sync.Mutex
 	making map[string]chan struct{} // closed when the volume's maker is done
-}
-
-// Entry is one volume of a pool.
-type Entry struct {
-	Name   string
-	Format droveway.Format
-	Size   int64 // bytes that a guest sees
 }
 
 const (
@@ -110,30 +102,6 @@ func sizeOf(path string, format droveway.Format) (int64, error) {
 		return 0, err
 	}
 	return int64(h.size), checkSize(h.size)
-}
-
-// List gives all volumes by name. A file that is damaged is left out and logged.
-func (p *Pool) List() ([]Entry, error) {
-	files, err := os.ReadDir(p.dir)
-	if err != nil {
-		return nil, fileError("read pool", p.dir, err)
-	}
-	var list []Entry
-	for _, f := range files {
-		ext := filepath.Ext(f.Name())
-		name, format := strings.TrimSuffix(f.Name(), ext), droveway.Format(strings.TrimPrefix(ext, "."))
-		if validName(name) != nil || format.Validate() != nil {
-			continue
-		}
-		size, err := sizeOf(p.path(name, format), format)
-		if err != nil {
-			p.log.Warn("skip a damaged volume", "volume", name, "error", err)
-			continue
-		}
-		list = append(list, Entry{name, format, size})
-	}
-	slices.SortFunc(list, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
-	return list, nil
 }
 
 // Free gives the bytes that can still be written to the pool's file system.

@@ -244,13 +244,3 @@ func (t *Test) cost() int {
 	}
 	return 2
 }
-
-// IDs lists the ids of all systems.
-func (c *Catalog) IDs() []string {
-	var ids []string
-	for _, s := range c.systems {
-		ids = append(ids, s.id)
-	}
-	slices.Sort(ids)
-	return ids
-}

@@ -1,7 +1,6 @@
 package identify
 
 import (
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -18,9 +17,12 @@ func TestDefaultCatalog(t *testing.T) {
 	if err := c.check(); err != nil {
 		t.Error(err)
 	}
-	ids := strings.Join(c.IDs(), " ")
+	known := map[string]bool{}
+	for _, s := range c.systems {
+		known[s.id] = true
+	}
 	for _, want := range []string{"debian5", "debian13", "ubuntu10.04", "ubuntu26.04", "rhel5-unknown", "rhel10-unknown", "almalinux10", "rocky10", "ol10.0", "fedora44", "sles11", "sles15sp7", "opensuse15.6", "archlinux", "alpinelinux3.22", "coreos", "flatcar", "amazonlinux2", "amazonlinux2023", "freebsd14.0"} {
-		if !strings.Contains(" "+ids+" ", " "+want+" ") {
+		if !known[want] {
 			t.Errorf("%s is not known", want)
 		}
 	}

@@ -3,11 +3,7 @@ package registry
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,26 +11,6 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/registry/registrytest"
 )
-
-// changer is the environment variable that names the hive which a child of the
-// test changes until it is killed.
-const changer = "DROVEWAY_TEST_HIVE"
-
-func TestMain(m *testing.M) {
-	file := os.Getenv(changer)
-	if file == "" {
-		os.Exit(m.Run())
-	}
-	for n := uint32(1); ; n++ {
-		err := Change(file, time.Now(), func(e *Editor) error {
-			return e.Set(fmt.Sprintf(`New\Key %d`, n%50), "Count", Text(strings.Repeat("x", int(n%3000))))
-		})
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
-}
 
 func edit(t testing.TB, b []byte) *Editor {
 	t.Helper()
@@ -197,69 +173,6 @@ func TestRefused(t *testing.T) {
 	if err := e.Set(`x\\y`, "y", Number(1)); !droveway.Is(err, droveway.Invalid) {
 		t.Errorf("a key without a name: %v", err)
 	}
-}
-
-// TestChangeFails leaves the file as it was.
-func TestChangeFails(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "SYSTEM")
-	if err := os.WriteFile(file, sample(), 0o640); err != nil {
-		t.Fatal(err)
-	}
-	err := Change(file, time.Now(), func(e *Editor) error {
-		return errors.Join(e.Set("x", "y", Number(1)), errors.New("no"))
-	})
-	if b, _ := os.ReadFile(file); err == nil || !bytes.Equal(b, sample()) {
-		t.Errorf("%v; the file is as before: %v", err, bytes.Equal(b, sample()))
-	}
-}
-
-// TestKilled kills a process that changes a hive all the time: each time, the file
-// is a whole hive.
-func TestKilled(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "SYSTEM")
-	if err := os.WriteFile(file, sample(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var seq uint32
-	for range 8 {
-		c := exec.Command(os.Args[0])
-		c.Env = append(os.Environ(), changer+"="+file)
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		seq = afterChange(t, file, seq)
-		if err := c.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = c.Wait()
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		edit(t, b)
-	}
-	if names, _ := os.ReadDir(dir); len(names) > 2 {
-		t.Errorf("%d files are left, want the hive and one more at most", len(names))
-	}
-}
-
-// afterChange waits until the hive has another number than seq.
-func afterChange(t *testing.T, file string, seq uint32) uint32 {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := binary.LittleEndian.Uint32(b[seqAt:]); n > seq+1 {
-			return n
-		}
-	}
-	t.Fatal("the hive was not changed within a minute")
-	return 0
 }
 
 func FuzzEdit(f *testing.F) {

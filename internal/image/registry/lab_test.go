@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestRegedit changes a hive with another program and reads it again.
@@ -78,7 +77,7 @@ func TestRegeditReads(t *testing.T) {
 	}
 	merge(`[HKEY_LOCAL_MACHINE\SYSTEM\Theirs]` + "\n\"Text\"=\"" + strings.Repeat("theirs", 50) + "\"\n\"Number\"=dword:00000010\n")
 	untouched := exported(t, hive, "Theirs") + exported(t, hive, "Microsoft")
-	err := Change(hive, time.Now(), func(e *Editor) error {
+	set := func(e *Editor) error {
 		for i := range 1500 {
 			if err := e.Set(fmt.Sprintf(`Ours\Key %04d`, i), "Number", Number(uint32(i))); err != nil {
 				return err
@@ -93,8 +92,17 @@ func TestRegeditReads(t *testing.T) {
 			}
 		}
 		return e.Set("Ours", "Bin", Binary(make([]byte, maxData)))
-	})
+	}
+	theirs, err := os.ReadFile(hive)
 	if err != nil {
+		t.Fatal(err)
+	}
+	e := edit(t, theirs)
+	if err := set(e); err != nil {
+		t.Fatal(err)
+	}
+	_, changed := done(t, e)
+	if err := os.WriteFile(hive, changed, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := exported(t, hive, "Theirs") + exported(t, hive, "Microsoft"); got != untouched {

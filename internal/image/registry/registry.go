@@ -1,7 +1,7 @@
 // Package registry reads and changes the hives of the Windows registry.
 //
-// It reads from the io.ReaderAt it is given; Change replaces the one file it is
-// given; it touches nothing else. The layout is that of "Windows registry file
+// It reads from the io.ReaderAt it is given, and an Editor gives the bytes of a changed
+// hive; it touches nothing else. The layout is that of "Windows registry file
 // format specification" by M. Suhanov. The transaction logs beside a hive are not
 // applied: a hive that needs them is read as it is, and not changed.
 package registry

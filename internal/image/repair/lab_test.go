@@ -5,6 +5,7 @@ package repair
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,25 @@ func likeness(t *testing.T, dir string) (system string) {
 	return filepath.Join(config, "SYSTEM")
 }
 
+// change writes entries into a hive.
+func change(hive string, entries []Entry) error {
+	b, err := os.ReadFile(hive)
+	if err != nil {
+		return err
+	}
+	e, err := registry.Edit(b, time.Now())
+	if err != nil {
+		return err
+	}
+	if err := Write(e, entries); err != nil {
+		return err
+	}
+	if b, err = e.Bytes(); err != nil {
+		return err
+	}
+	return os.WriteFile(hive, b, 0o600)
+}
+
 // TestWindowsDisk plans for an NTFS disk like that of a Windows, carries out what
 // the plan says of the registry, and plans again. Another program reads what was
 // written.
@@ -67,15 +87,11 @@ func TestWindowsDisk(t *testing.T) {
 	p := planned()
 	expect(t, p, "blocker: Windows has no virtio driver that starts at boot")
 	disktest.Tool(t, "ntfs-3g", disk, at)
-	err := registry.Change(system, time.Now(), func(e *registry.Editor) error {
-		for _, s := range p.Steps {
-			if err := Write(e, s.Registry); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	var entries []Entry
+	for _, s := range p.Steps {
+		entries = append(entries, s.Registry...)
+	}
+	if err := change(system, entries); err != nil {
 		t.Error(err)
 	}
 	out := disktest.Tool(t, "hivexregedit", "--export", "--prefix", `HKEY_LOCAL_MACHINE\SYSTEM`, system, `ControlSet001\Services`) +
@@ -102,18 +118,16 @@ func TestCriticalDevices(t *testing.T) {
 	if err := os.WriteFile(system, windowsHive(false), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	drivers, err := Drivers("viostor")
+	all, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = registry.Change(system, time.Now(), func(e *registry.Editor) error {
-		return Write(e, drivers[0].Entries(false))
-	})
-	if err != nil {
+	viostor := all.windows.Drivers[slices.IndexFunc(all.windows.Drivers, func(d Driver) bool { return d.Name == "viostor" })]
+	if err := change(system, viostor.Entries(false)); err != nil {
 		t.Fatal(err)
 	}
 	text := strings.ReplaceAll(disktest.Tool(t, "hivexregedit", "--export", "--unsafe-printable-strings", "--prefix", `HKEY_LOCAL_MACHINE\SYSTEM`, system, `ControlSet002`), "\r", "")
-	for _, id := range drivers[0].Devices {
+	for _, id := range viostor.Devices {
 		_, values, found := strings.Cut(text, `\Control\CriticalDeviceDatabase\PCI#`+id+"]\n")
 		values, _, _ = strings.Cut(values, "\n\n")
 		for _, want := range []string{`"Service"=str(1):"viostor"`, `"ClassGUID"=str(1):"` + classSCSI + `"`} {

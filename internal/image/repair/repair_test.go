@@ -305,7 +305,7 @@ func windowsHive(database bool) []byte {
 // wants them.
 func TestWindowsDrivers(t *testing.T) {
 	t.Parallel()
-	drivers, err := Drivers()
+	all, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func TestWindowsDrivers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, d := range drivers {
+		for _, d := range all.windows.Drivers {
 			if err := Write(e, d.Entries(database)); err != nil {
 				t.Fatal(err)
 			}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/inspect"
 	"github.com/droveway/droveway/internal/image/registry"
 )
@@ -233,22 +232,4 @@ func Write(e *registry.Editor, entries []Entry) error {
 		}
 	}
 	return nil
-}
-
-// Drivers are the virtio drivers of Windows, by the names given; all of them for
-// none.
-func Drivers(names ...string) ([]Driver, error) {
-	r, err := load()
-	if err != nil || len(names) == 0 {
-		return r.windows.Drivers, err
-	}
-	var some []Driver
-	for _, name := range names {
-		i := slices.IndexFunc(r.windows.Drivers, func(d Driver) bool { return d.Name == name })
-		if i < 0 {
-			return nil, droveway.Errorf(droveway.NotFound, "no driver %q for Windows is known", name)
-		}
-		some = append(some, r.windows.Drivers[i])
-	}
-	return some, nil
 }

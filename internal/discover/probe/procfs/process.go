@@ -33,13 +33,6 @@ func (p Proc) Process(pid int) (discover.Process, error) {
 	return found, nil
 }
 
-// Start is when a process started, in clock ticks since boot: a number that is
-// used again has another one.
-func (p Proc) Start(pid int) (uint64, error) {
-	_, start, err := p.stat(pid)
-	return start, err
-}
-
 func (p Proc) stat(pid int) (name string, start uint64, err error) {
 	text, err := os.ReadFile(filepath.Join(p.root, strconv.Itoa(pid), "stat"))
 	if err != nil {
