@@ -7,21 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/droveway/droveway/bench/cost"
 	"github.com/droveway/droveway/internal/hypervisor/qemu"
+	"github.com/droveway/droveway/internal/image/kernel"
+	"github.com/droveway/droveway/internal/lab/tinyimage"
 )
-
-// Kernel is the directory where scripts/setup has unpacked the lab's kernel, with
-// boot/vmlinuz-* and lib/modules/* in it.
-func Kernel() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find the lab's kernel: %w", err)
-	}
-	return filepath.Join(cache, "droveway", "kernel"), nil
-}
 
 // Accelerator is kvm or tcg: what works here.
 func Accelerator(ctx context.Context) (string, error) {
@@ -36,23 +27,22 @@ func Accelerator(ctx context.Context) (string, error) {
 // accelerator that our own guests get. It wants a list of the modules, which an
 // unpacked kernel does not have, and gets a copy with one in dir.
 func Env(ctx context.Context, dir, accelerator string) ([]string, error) {
-	kernel, err := Kernel()
+	unpacked, err := tinyimage.KernelDir()
 	if err != nil {
 		return nil, err
 	}
-	found, err := filepath.Glob(filepath.Join(kernel, "boot", "vmlinuz-*"))
-	if err != nil || len(found) == 0 {
-		return nil, fmt.Errorf("no kernel in %s: run scripts/setup", kernel)
+	k, err := kernel.Find(unpacked)
+	if err != nil {
+		return nil, fmt.Errorf("%w: run scripts/setup", err)
 	}
-	version := strings.TrimPrefix(filepath.Base(found[0]), "vmlinuz-")
-	if _, err := cost.Command(ctx, "cp", "-a", filepath.Join(kernel, "lib"), dir); err != nil {
+	if _, err := cost.Command(ctx, "cp", "-a", filepath.Join(unpacked, "lib"), dir); err != nil {
 		return nil, err
 	}
-	if _, err := cost.Command(ctx, "depmod", "-b", dir, version); err != nil {
+	if _, err := cost.Command(ctx, "depmod", "-b", dir, k.Version); err != nil {
 		return nil, err
 	}
-	env := append(os.Environ(), "LIBGUESTFS_BACKEND=direct", "SUPERMIN_KERNEL="+found[0], "SUPERMIN_KERNEL_VERSION="+version,
-		"SUPERMIN_MODULES="+filepath.Join(dir, "lib", "modules", version))
+	env := append(os.Environ(), "LIBGUESTFS_BACKEND=direct", "SUPERMIN_KERNEL="+k.Image, "SUPERMIN_KERNEL_VERSION="+k.Version,
+		"SUPERMIN_MODULES="+filepath.Join(dir, "lib", "modules", k.Version))
 	if accelerator != "kvm" {
 		env = append(env, "LIBGUESTFS_BACKEND_SETTINGS=force_tcg") // it would try KVM, and fail where that does
 	}

@@ -10,10 +10,10 @@ import (
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/bench/cost"
-	"github.com/droveway/droveway/bench/guestfs"
 	"github.com/droveway/droveway/bench/mend"
 	"github.com/droveway/droveway/internal/hypervisor/qemu"
 	"github.com/droveway/droveway/internal/image/bootcheck"
+	"github.com/droveway/droveway/internal/lab/tinyimage"
 )
 
 // The ways of a disk into this world.
@@ -70,7 +70,7 @@ func (o options) furnish(ctx context.Context, dir string, r *report) (*workshop,
 	if w.source, err = cost.Command(ctx, "scripts/build-debian-image", "--foreign"); err != nil {
 		return nil, err
 	}
-	if w.kernel, err = guestfs.Kernel(); err != nil {
+	if w.kernel, err = tinyimage.KernelDir(); err != nil {
 		return nil, err
 	}
 	if w.v2v, err = w.peer(ctx); err != nil {

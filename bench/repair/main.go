@@ -13,9 +13,9 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/droveway/droveway/bench/guestfs"
 	"github.com/droveway/droveway/bench/mend"
 	"github.com/droveway/droveway/bench/verdict"
+	"github.com/droveway/droveway/internal/lab/tinyimage"
 )
 
 // The bars.
@@ -82,7 +82,7 @@ func (o options) run(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("build the image: %w", err)
 	}
 	if o.kernel == "" {
-		if o.kernel, err = guestfs.Kernel(); err != nil {
+		if o.kernel, err = tinyimage.KernelDir(); err != nil {
 			return false, err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/image/appliance/wire"
 	"github.com/droveway/droveway/internal/image/initramfs"
+	"github.com/droveway/droveway/internal/image/kernel"
 )
 
 // self is this program, whatever has become of its file.
@@ -22,7 +23,7 @@ const self = "/proc/self/exe"
 
 // writeInitrd writes the appliance's first file system: the program, modules, what mounts
 // NTFS, the order.
-func (a *Appliance) writeInitrd(to io.Writer, order wire.Order, modules []module, bundle map[string]string) error {
+func (a *Appliance) writeInitrd(to io.Writer, order wire.Order, modules []kernel.Module, bundle map[string]string) error {
 	program, err := slim(cmp.Or(a.cfg.Init, self))
 	if err != nil {
 		return err
@@ -34,9 +35,9 @@ func (a *Appliance) writeInitrd(to io.Writer, order wire.Order, modules []module
 	}
 	w.Device("dev/console", 5, 1)
 	for i, m := range modules {
-		name := fmt.Sprintf("%02d-%s.ko", i, m.name)
+		name := fmt.Sprintf("%02d-%s.ko", i, m.Name)
 		order.Modules = append(order.Modules, name)
-		w.File(path.Join(dir, name), 0o644, m.data)
+		w.File(path.Join(dir, name), 0o644, m.Data)
 	}
 	if err := writeBundle(w, bundle); err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	"github.com/droveway/droveway/internal/image/inspect"
 	"github.com/droveway/droveway/internal/image/luks"
 	"github.com/droveway/droveway/internal/image/repair"
+	"github.com/droveway/droveway/internal/lab/tinyimage"
 )
 
 // TestMain lets this program be the first process of appliances.
@@ -36,11 +37,11 @@ func TestMain(m *testing.M) {
 // kernelDir is where scripts/setup unpacks a kernel.
 func kernelDir(t *testing.T) string {
 	t.Helper()
-	cache, err := os.UserCacheDir()
+	dir, err := tinyimage.KernelDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(cache, "droveway", "kernel")
+	return dir
 }
 
 func hash(t *testing.T, path string) string {

@@ -20,6 +20,7 @@ import (
 	"github.com/droveway/droveway/internal/hypervisor/qemu"
 	"github.com/droveway/droveway/internal/image/appliance/wire"
 	"github.com/droveway/droveway/internal/image/format"
+	"github.com/droveway/droveway/internal/image/kernel"
 	"github.com/droveway/droveway/internal/volume"
 )
 
@@ -37,7 +38,7 @@ func (a *Appliance) Able(ctx context.Context) error {
 }
 
 // means are the kernel and the accelerator.
-func (a *Appliance) means(ctx context.Context) (*kernel, string, error) {
+func (a *Appliance) means(ctx context.Context) (*kernel.Kernel, string, error) {
 	k, err := findKernel(a.cfg.Kernel)
 	if err != nil {
 		return nil, "", err
@@ -69,7 +70,7 @@ func (a *Appliance) machine(ctx context.Context, order wire.Order) (m *machine, 
 			return nil, err
 		}
 	}
-	modules, err := k.load(k.modulesFor(order.Disk))
+	modules, err := load(k, order.Disk)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func (a *Appliance) machine(ctx context.Context, order wire.Order) (m *machine, 
 	if m.user, err = qemu.Credential(a.cfg.User); err != nil {
 		return nil, err
 	}
-	m.kernel, err = scratch(func(f *os.File) error { return copyInto(f, k.image) })
+	m.kernel, err = scratch(func(f *os.File) error { return copyInto(f, k.Image) })
 	if err == nil {
 		m.initrd, err = inMemory(func(f *os.File) error { return a.writeInitrd(f, order, modules, bundle) })
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/droveway/droveway/internal/image/initramfs"
+	"github.com/droveway/droveway/internal/image/kernel"
 )
 
 // kernelOptions are the guest's. Its kernel must not try whether the timer works: an
@@ -31,7 +32,7 @@ const (
 
 // bootPartition makes the FAT file system that SYSLINUX boots from, with mtools,
 // which need no mount.
-func bootPartition(ctx context.Context, k kernel, c Config, work string) (string, error) {
+func bootPartition(ctx context.Context, k *kernel.Kernel, c Config, work string) (string, error) {
 	initrd := filepath.Join(work, "initrd")
 	if err := writeInitrd(initrd, k, c.Guest); err != nil {
 		return "", fmt.Errorf("initramfs of the tiny image: %w", err)
@@ -45,7 +46,7 @@ func bootPartition(ctx context.Context, k kernel, c Config, work string) (string
 	start := strconv.Itoa(bootStartMiB << 20 / sector)
 	commands := [][]string{
 		{"mformat", "-C", "-i", fat, "-T", sectors, "-h", "64", "-s", "32", "-H", start, "::"},
-		{"mcopy", "-i", fat, k.image, "::vmlinuz"},
+		{"mcopy", "-i", fat, k.Image, "::vmlinuz"},
 		{"mcopy", "-i", fat, initrd, "::initrd"},
 		{"mcopy", "-i", fat, config, "::syslinux.cfg"},
 		{"syslinux", "--install", fat},
@@ -71,8 +72,8 @@ func bootPartition(ctx context.Context, k kernel, c Config, work string) (string
 	return fat, nil
 }
 
-func writeInitrd(path string, k kernel, guest string) error {
-	order, err := k.load(modules)
+func writeInitrd(path string, k *kernel.Kernel, guest string) error {
+	order, err := k.Load(modules)
 	if err != nil {
 		return err
 	}
@@ -84,9 +85,7 @@ func writeInitrd(path string, k kernel, guest string) error {
 	w := initramfs.NewWriter(f)
 	w.Dir("modules")
 	for i, m := range order {
-		if err := addFile(w, fmt.Sprintf("modules/%02d-%s", i, filepath.Base(m)), m, 0o644); err != nil {
-			return err
-		}
+		w.File(fmt.Sprintf("modules/%02d-%s.ko", i, m.Name), 0o644, m.Data)
 	}
 	if err := addFile(w, "init", guest, 0o755); err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/kernel"
 )
 
 // Config says which image to build.
@@ -113,10 +114,10 @@ func (c Config) replace(disk, path string) error {
 }
 
 // key depends on everything that goes into the image.
-func (c Config) key(k kernel) (string, error) {
+func (c Config) key(k *kernel.Kernel) (string, error) {
 	sum := sha256.New()
-	fmt.Fprintln(sum, version, k.version)
-	for _, path := range []string{k.image, c.Guest} {
+	fmt.Fprintln(sum, version, k.Version)
+	for _, path := range []string{k.Image, c.Guest} {
 		f, err := os.Open(path)
 		if err != nil {
 			return "", fmt.Errorf("part of the tiny image: %w", err)
