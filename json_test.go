@@ -49,7 +49,7 @@ func TestNounsSurviveJSON(t *testing.T) {
 	}})
 	through(t, Host{})
 	through(t, Volume{Name: "web-1.root", Host: "a", Format: QCOW2, SizeMiB: 4, State: VolumeHydrating})
-	through(t, Image{Meta: meta, Format: Raw, Size: 1 << 40, Bytes: 7, SHA256: strings.Repeat("0", 64), State: ImageImporting, Updated: noon})
+	through(t, Image{Meta: meta, Format: Raw, Size: 1 << 40, Bytes: 7, SHA256: strings.Repeat("0", 64), State: ImageFetching, Updated: noon})
 	through(t, Network{Meta: meta, Subnet: netip.MustParsePrefix("10.20.0.0/16"), VNI: 4242})
 	through(t, Network{})
 	through(t, Job{

@@ -46,8 +46,7 @@ type Volume struct {
 
 // ImageState is where an image is in its life.
 //
-//	importing ─────────────────────────────────────────────────────────▶ ready
-//	fetching ─▶ inspecting ─┬▶ identified ─▶ modifying ─▶ verifying ───────▲
+//	fetching ─▶ inspecting ─┬▶ identified ─▶ modifying ─▶ verifying ─▶ ready
 //	                        └▶ ambiguous, unsupported ──────────▲
 //
 // An import that fails leaves no image; its job says why. Steps that are not asked
@@ -56,7 +55,6 @@ type ImageState string
 
 // The states of an image.
 const (
-	ImageImporting   ImageState = "importing" // without a job: sent in one go
 	ImageFetching    ImageState = "fetching"
 	ImageInspecting  ImageState = "inspecting"
 	ImageIdentified  ImageState = "identified"  // the system is known
@@ -80,7 +78,7 @@ type Image struct {
 
 	Source *ImageSource `json:"source,omitempty"` // nil of images of older versions
 
-	// What the import found out and did. An image that was sent in one go has none of
+	// What the import found out and did. An image that could not be inspected has none of
 	// it.
 	Firmware Firmware     `json:"firmware,omitempty"` // that machines get that are made from it
 	System   *ImageSystem `json:"system,omitempty"`

@@ -2,12 +2,9 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"github.com/droveway/droveway"
 )
@@ -20,29 +17,6 @@ func (c *Client) Images(ctx context.Context) ([]droveway.Image, error) {
 // Image gives one image.
 func (c *Client) Image(ctx context.Context, name string) (droveway.Image, error) {
 	return get[droveway.Image](ctx, c, "v1", "images", name)
-}
-
-// ImportImage uploads an image. Give its size in bytes, or -1 if it is not
-// known: with it an upload that was cut short is noticed.
-func (c *Client) ImportImage(ctx context.Context, name string, from io.Reader, size int64) (droveway.Image, error) {
-	var out droveway.Image
-	k := call{method: http.MethodPut, path: []string{"v1", "images", name}, header: http.Header{
-		"Content-Type": {"application/octet-stream"},
-		// The server refuses a name that is taken before the bytes travel.
-		"Expect": {"100-continue"},
-	}}
-	if size >= 0 {
-		k.query = url.Values{"size": {strconv.FormatInt(size, 10)}}
-	}
-	resp, err := c.send(ctx, k, from, size)
-	if err != nil {
-		return out, err
-	}
-	defer drain(resp.Body)
-	if err := json.NewDecoder(io.LimitReader(resp.Body, replyMax)).Decode(&out); err != nil {
-		return out, droveway.Errorf(droveway.Unavailable, "read the server's answer to the upload of %s: %w", name, err)
-	}
-	return out, nil
 }
 
 // PlanImport tells what an import would do.

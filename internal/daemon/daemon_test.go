@@ -58,13 +58,14 @@ func running(t *testing.T) (*daemontest.Fleet, *client.Client) {
 	disk, err := os.Open(f.Image())
 	must(t, err)
 	defer disk.Close()
-	_, err = c.ImportImage(ctx, "tiny", disk, -1)
-	must(t, err)
+	must(t, c.UploadStream(ctx, "tiny", "u", disk, func(int64) {}))
+	j, err := c.StartImport(ctx, "tiny", client.ImportRequest{Upload: "u", Repair: droveway.RepairNone, Check: droveway.CheckNone}, "")
+	done(t, c, j, err)
 	spec := droveway.MachineSpec{
 		CPUs: 1, MemoryMiB: 128, Running: true, Host: "a",
 		Disks: []droveway.Disk{{Name: "root", Image: "tiny", Format: droveway.Raw}},
 	}
-	j, err := c.CreateMachine(ctx, client.MachineRequest{Name: "m", Spec: spec}, "make-m")
+	j, err = c.CreateMachine(ctx, client.MachineRequest{Name: "m", Spec: spec}, "make-m")
 	again, againErr := c.CreateMachine(ctx, client.MachineRequest{Name: "m", Spec: spec}, "make-m")
 	must(t, againErr)
 	if again.Name != j.Name {

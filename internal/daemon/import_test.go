@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
 	"github.com/droveway/droveway/internal/daemon/daemontest"
 	"github.com/droveway/droveway/internal/image/sourcetest"
@@ -83,6 +84,13 @@ func TestUploadGoesOn(t *testing.T) {
 	j, err := whole.StartImport(t.Context(), "web", client.ImportRequest{Upload: "upload-1", SHA256: sum}, "")
 	done(t, whole, j, err)
 	wantImage(t, whole, "web", disk)
+	img, err := whole.Image(t.Context(), "web")
+	must(t, err)
+	if img.State != droveway.ImageReady || img.Size != int64(len(disk)) || img.Format != droveway.Raw || img.SHA256 != sum {
+		t.Errorf("the image is %+v", img)
+	}
+	_, err = whole.StartImport(t.Context(), "web", client.ImportRequest{Upload: "upload-1"}, "")
+	wantKind(t, err, droveway.Exists)
 }
 
 // cutConn ends after so many bytes were sent.

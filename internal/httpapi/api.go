@@ -16,7 +16,6 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/internal/fleet"
 	"github.com/droveway/droveway/internal/host"
-	"github.com/droveway/droveway/internal/image"
 	"github.com/droveway/droveway/internal/image/intake"
 	"github.com/droveway/droveway/internal/machine"
 	"github.com/droveway/droveway/internal/migrate"
@@ -51,7 +50,6 @@ type Jobs interface {
 
 // Images keeps the bytes of images.
 type Images interface {
-	Import(ctx context.Context, o image.Order, from io.Reader) (droveway.Image, error)
 	Open(name string) (*os.File, droveway.Image, error)
 	List() ([]droveway.Image, error)
 	Remove(name string) error

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -19,11 +20,14 @@ import (
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
 	"github.com/droveway/droveway/internal/engine/bus"
+	"github.com/droveway/droveway/internal/engine/job"
 	"github.com/droveway/droveway/internal/engine/pki"
 	"github.com/droveway/droveway/internal/fleet"
 	"github.com/droveway/droveway/internal/host"
 	"github.com/droveway/droveway/internal/httpapi"
 	"github.com/droveway/droveway/internal/image"
+	"github.com/droveway/droveway/internal/image/intake"
+	"github.com/droveway/droveway/internal/image/survey"
 	"github.com/droveway/droveway/internal/machine"
 	"github.com/droveway/droveway/internal/migrate"
 )
@@ -32,6 +36,7 @@ import (
 // asked.
 type world struct {
 	fleet     *fleet.Fleet
+	images    *image.Library
 	conn      *bus.Conn
 	authority *pki.Authority
 	systems   *systems
@@ -64,10 +69,13 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(w.conn.Close)
 	w.fleet, err = fleet.Open(ctx, w.conn)
 	must(t, err)
-	images, err := image.Open(filepath.Join(dir, "images"), log)
+	w.images, err = image.Open(filepath.Join(dir, "images"), log)
+	must(t, err)
+	jobs := job.NewManager(job.ManagerConfig{Jobs: w.fleet.Stores.Jobs, Log: log}) // nobody runs them
+	imports, err := intake.New(intake.Config{Fleet: w.fleet, Library: w.images, Jobs: jobs, Events: w.conn, Log: log})
 	must(t, err)
 	w.api = httpapi.New(httpapi.Config{
-		Fleet: w.fleet, Machines: w.systems, Moves: moves{w.systems}, Jobs: w.systems, Images: images, Events: w.conn,
+		Fleet: w.fleet, Machines: w.systems, Moves: moves{w.systems}, Jobs: w.systems, Images: w.images, Intake: imports, Events: w.conn,
 		Consoles: w.systems, Relations: w.relations(t), Registrar: registrar{w.authority, b, &w.stuck}, Version: "test", Log: log, Metrics: prometheus.NewRegistry(),
 	})
 	w.server = httptest.NewTLSServer(w.api.Handler())
@@ -75,6 +83,20 @@ func newWorld(t testing.TB) *world {
 	w.token = w.newToken(t, fleet.Token{Role: httpapi.RoleAdmin})
 	w.admin = w.client(t, w.token)
 	return w
+}
+
+// keep puts an image into the library, as a job does before it shows it.
+func (w *world) keep(t testing.TB, name string, disk []byte) droveway.Image {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "disk")
+	must(t, os.WriteFile(path, disk, 0o600))
+	src, err := survey.OpenAlone(path)
+	must(t, err)
+	defer src.Close()
+	made := droveway.Image{Meta: droveway.Meta{Name: name}, Source: &droveway.ImageSource{Format: src.Format, Bytes: src.Bytes}}
+	img, err := w.images.Make(context.Background(), made, image.Disk{Source: src, Disk: src.Disks[0], Path: path}, nil)
+	must(t, err)
+	return img
 }
 
 type registrar struct {

@@ -2,34 +2,15 @@ package httpapi
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/droveway/droveway"
 	"github.com/droveway/droveway/client"
-	"github.com/droveway/droveway/internal/image"
 )
-
-// Upload is the input of import-image. Its body is not read by the framework,
-// which would keep it in memory.
-type Upload struct {
-	Named
-	Size   int64  `query:"size" minimum:"0" doc:"Bytes of the file: an upload that was cut short is refused"`
-	SHA256 string `query:"sha256" doc:"SHA-256 that the file must have, in hexadecimal"`
-	Disk   string `query:"disk" doc:"Which disk of an archive, by number from 1 on or by name"`
-	body   io.Reader
-}
-
-// Resolve takes the body.
-func (u *Upload) Resolve(ctx huma.Context) []error {
-	u.body = ctx.BodyReader()
-	return nil
-}
 
 func (a *API) imageRoutes() {
 	route(a, admins, op("list-images", http.MethodGet, "/v1/images", "List the images"), func(ctx context.Context, _ *Nothing) (*reply[client.List[droveway.Image]], error) {
@@ -39,55 +20,11 @@ func (a *API) imageRoutes() {
 		i, _, err := a.cfg.Fleet.Images.Get(ctx, in.Name)
 		return answer(i, err)
 	})
-	up := withStatus(op("import-image", http.MethodPut, "/v1/images/{name}", "Upload an image in one go: raw, qcow2, VMDK, VHD, VHDX, or OVA with one disk"), http.StatusCreated)
-	up.RequestBody = &huma.RequestBody{Required: true, Content: binary()}
-	up.Metadata = map[string]any{streams: true}
-	route(a, admins, up, a.importImage)
 	down := op("get-image-content", http.MethodGet, "/v1/images/{name}/content", "Download an image, whole or a range of it")
 	down.Metadata = map[string]any{streams: true}
 	down.Responses = map[string]*huma.Response{"200": {Description: "The file", Content: binary()}, "206": {Description: "A part of it", Content: binary()}}
 	route(a, agents, down, a.imageContent)
 	route(a, admins, op("delete-image", http.MethodDelete, "/v1/images/{name}", "Remove an image that no machine is being made from"), a.deleteImage)
-}
-
-func (a *API) importImage(ctx context.Context, in *Upload) (*reply[droveway.Image], error) {
-	if err := droveway.ValidName("image", in.Name); err != nil {
-		return nil, err
-	}
-	begun := droveway.Image{Meta: droveway.Meta{Name: in.Name, Created: time.Now().UTC()}, State: droveway.ImageImporting}
-	if err := a.cfg.Fleet.Images.Create(ctx, in.Name, begun); err != nil {
-		return nil, err
-	}
-	order := image.Order{Name: in.Name, SHA256: in.SHA256, Disk: in.Disk, Size: in.Size}
-	img, err := a.cfg.Images.Import(ctx, order, &sized{Reader: in.body, name: in.Name, want: in.Size})
-	after := context.WithoutCancel(ctx)
-	if err != nil {
-		if again := a.cfg.Fleet.Images.Delete(after, in.Name); again != nil {
-			a.cfg.Log.Warn("an import that failed is still in the table", "image", in.Name, "error", again)
-		}
-		return nil, err
-	}
-	img, err = a.cfg.Fleet.Images.Update(after, in.Name, func(i *droveway.Image) error { *i = img; return nil })
-	if err == nil {
-		a.publish(ctx, "image.ready", "image/"+in.Name)
-	}
-	return answer(img, err)
-}
-
-// sized fails at the end of a stream that is not as long as was said.
-type sized struct {
-	io.Reader
-	name       string
-	want, have int64
-}
-
-func (s *sized) Read(b []byte) (int, error) {
-	n, err := s.Reader.Read(b)
-	s.have += int64(n)
-	if err == io.EOF && s.want > 0 && s.have != s.want {
-		return n, droveway.Errorf(droveway.Invalid, "the upload of %s ended after %d of %d bytes: send it again", s.name, s.have, s.want)
-	}
-	return n, err
 }
 
 // imageContent serves ranges as of RFC 9110, section 14. The tag is the hash:

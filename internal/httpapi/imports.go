@@ -42,8 +42,8 @@ type OneUpload struct {
 	Upload string `path:"upload" minLength:"1" maxLength:"64" doc:"Name of the upload, which the client chooses"`
 }
 
-// Part is the input of send-upload. Like that of import-image its body is not read
-// by the framework.
+// Part is the input of send-upload. Its body is not read by the framework, which would
+// keep it in memory.
 type Part struct {
 	OneUpload
 	Offset int64 `query:"offset" minimum:"0" doc:"Bytes that have arrived already: where this part begins. 0 begins anew"`

@@ -31,18 +31,14 @@ func TestImages(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	want := disk(1 << 20)
-	img, err := w.admin.ImportImage(ctx, "i", bytes.NewReader(want), int64(len(want)))
-	must(t, err)
-	if img.State != droveway.ImageReady || img.Size != int64(len(want)) || img.Format != droveway.Raw || img.SHA256 == "" {
-		t.Errorf("the image is %+v", img)
-	}
+	img := w.keep(t, "i", want)
+	must(t, w.api.Recover(ctx))
 	listed, err := w.admin.Image(ctx, "i")
 	must(t, err)
 	if d := cmp.Diff(img, listed); d != "" {
 		t.Error(d)
 	}
-	_, err = w.admin.ImportImage(ctx, "i", bytes.NewReader(want), -1)
-	wantKind(t, err, droveway.Exists)
+	wantKind(t, w.admin.UploadStream(ctx, "i", "u", bytes.NewReader(want), func(int64) {}), droveway.Exists)
 
 	for _, offset := range []int64{0, 700_001} {
 		r, err := w.admin.OpenImage(ctx, "i", offset)
@@ -71,19 +67,17 @@ func TestImportsThatFailLeaveNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	ctx := context.Background()
-	for name, c := range map[string]struct {
-		from io.Reader
-		size int64
-		want droveway.Kind
-	}{
-		"empty": {bytes.NewReader(nil), -1, droveway.Invalid},
-		"qcow2 with a backing file": {
-			strings.NewReader("QFI\xfb\x00\x00\x00\x03" + strings.Repeat("\x01", 504)), -1, droveway.Invalid,
-		},
+	send := func(name, content string) error {
+		return w.admin.UploadStream(ctx, name, "u", strings.NewReader(content), func(int64) {})
+	}
+	for name, content := range map[string]string{
+		"empty":                     "",
+		"qcow2 with a backing file": "QFI\xfb\x00\x00\x00\x03" + strings.Repeat("\x01", 504),
 	} {
-		_, err := w.admin.ImportImage(ctx, "i", c.from, c.size)
-		if !droveway.Is(err, c.want) {
-			t.Errorf("%s: %v is of kind %q, want %q", name, err, droveway.KindOf(err), c.want)
+		must(t, send("i", content))
+		_, err := w.admin.StartImport(ctx, "i", client.ImportRequest{Upload: "u"}, "")
+		if !droveway.Is(err, droveway.Invalid) {
+			t.Errorf("%s: %v is of kind %q", name, err, droveway.KindOf(err))
 		}
 		images, err := w.admin.Images(ctx)
 		must(t, err)
@@ -92,22 +86,21 @@ func TestImportsThatFailLeaveNothing(t *testing.T) {
 		}
 	}
 	// The length that was said and the one that came differ.
-	status, body := w.do(t, "PUT", "/v1/images/i?size=4096", string(disk(2048)))
+	status, body := w.do(t, "PUT", "/v1/images/i/upload/u?offset=0&size=4096", string(disk(2048)))
 	if status < 400 || !strings.Contains(body, "2048 of 4096") {
 		t.Errorf("a short upload got status %d: %s", status, body)
 	}
-	_, err := w.admin.ImportImage(ctx, "Bad Name", bytes.NewReader(disk(512)), -1)
-	wantKind(t, err, droveway.Invalid)
+	_, err := w.admin.StartImport(ctx, "i", client.ImportRequest{Upload: "u"}, "")
+	wantKind(t, err, droveway.Conflict)
+	wantKind(t, send("Bad Name", "x"), droveway.Invalid)
 }
 
 func TestRecoverForgetsHalfImports(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	ctx := context.Background()
-	_, err := w.admin.ImportImage(ctx, "whole", bytes.NewReader(disk(4096)), -1)
-	must(t, err)
-	must(t, w.fleet.Images.Delete(ctx, "whole")) // killed before it was listed
-	must(t, w.fleet.Images.Create(ctx, "half", droveway.Image{Meta: droveway.Meta{Name: "half"}, State: droveway.ImageImporting}))
+	w.keep(t, "whole", disk(4096)) // killed before it was listed
+	must(t, w.fleet.Images.Create(ctx, "half", droveway.Image{Meta: droveway.Meta{Name: "half"}, State: droveway.ImageFetching}))
 	must(t, w.api.Recover(ctx))
 	images, err := w.admin.Images(ctx)
 	must(t, err)

@@ -48,7 +48,7 @@ func TestRequestsThatDoNotFitAreRefused(t *testing.T) {
 		"no body":            {"POST", "/v1/machines", ``, "body"},
 		"too large":          {"POST", "/v1/machines", `{"name":"` + strings.Repeat("x", 2<<20) + `"}`, "too large"},
 		"unknown query":      {"GET", "/v1/events?from=1", ``, "from"},
-		"bad number":         {"PUT", "/v1/images/i?size=-1", `x`, "size"},
+		"bad number":         {"PUT", "/v1/images/i/upload/u?offset=0&size=-1", `x`, "size"},
 		"unknown role":       {"POST", "/v1/tokens", `{"role":"king"}`, "role"},
 		"no subnet":          {"POST", "/v1/networks", `{"name":"n","subnet":"everywhere"}`, "everywhere"},
 		"long key":           {"DELETE", "/v1/machines/m", ``, "Idempotency-Key"},

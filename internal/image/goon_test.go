@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/droveway/droveway"
-	"github.com/droveway/droveway/internal/image/survey"
 )
 
 // oneTable is what one table of a qcow2 maps: at such places a conversion is kept.
@@ -23,13 +22,7 @@ func convertIn(ctx context.Context, dir string, progress func(int64)) (droveway.
 	if err != nil {
 		return droveway.Image{}, err
 	}
-	src, err := survey.OpenAlone(filepath.Join(dir, "source.vmdk"))
-	if err != nil {
-		return droveway.Image{}, err
-	}
-	defer src.Close()
-	img := droveway.Image{Meta: droveway.Meta{Name: "a"}, Job: "j", Source: &droveway.ImageSource{Format: src.Format, SHA256: "x"}}
-	return l.Make(ctx, img, Disk{Source: src, Disk: src.Disks[0], Part: filepath.Join(dir, "part")}, progress)
+	return l.imported(ctx, "a", source{filepath.Join(dir, "source.vmdk"), "x", "j"}, progress)
 }
 
 // helpConvert converts until a first part is kept, and then a little more until it is

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/survey"
 )
 
 const helperEnv = "DROVEWAY_IMAGE_HELPER"
@@ -29,8 +30,8 @@ func TestMain(m *testing.M) {
 		helpConvert(dir)
 		return
 	}
-	if os.Getenv(helperEnv) != "" {
-		helpImport()
+	if dir, ok := strings.CutPrefix(os.Getenv(helperEnv), "make:"); ok {
+		helpMake(dir)
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -69,21 +70,48 @@ func disk() []byte {
 	return b
 }
 
-func qcow2(t *testing.T) []byte {
+func tool(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("qemu-img", args...).CombinedOutput(); err != nil {
+		t.Fatalf("qemu-img %q: %v\n%s", args, err, out)
+	}
+}
+
+// made is the path of the test's disk in a format.
+func made(t *testing.T, format string) string {
 	t.Helper()
 	dir := t.TempDir()
 	raw, out := filepath.Join(dir, "raw"), filepath.Join(dir, "out")
 	if err := os.WriteFile(raw, disk(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if said, err := exec.Command("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, out).CombinedOutput(); err != nil {
-		t.Fatalf("qemu-img: %v: %s", err, said)
-	}
-	b, err := os.ReadFile(out)
+	tool(t, "convert", "-f", "raw", "-O", format, raw, out)
+	return out
+}
+
+func sum(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
+// source is a file from which an image is made by a job.
+type source struct{ path, sum, job string }
+
+// imported makes an image of the only disk of a source.
+func (l *Library) imported(ctx context.Context, name string, from source, progress func(int64)) (droveway.Image, error) {
+	src, err := survey.OpenAlone(from.path)
 	if err != nil {
-		t.Fatal(err)
+		return droveway.Image{}, err
 	}
-	return b
+	defer src.Close()
+	img := droveway.Image{Meta: droveway.Meta{Name: name}, Job: from.job, Source: &droveway.ImageSource{Format: src.Format, Bytes: src.Bytes, SHA256: from.sum}}
+	return l.Make(ctx, img, Disk{Source: src, Disk: src.Disks[0], Path: from.path, Part: from.path + ".part"}, progress)
+}
+
+// raw is a source that is kept as it is.
+func raw(t *testing.T, job string) source {
+	t.Helper()
+	return source{made(t, "raw"), sum(disk()), job}
 }
 
 func wantError(t *testing.T, err error, kind droveway.Kind, says string) {
@@ -93,30 +121,31 @@ func wantError(t *testing.T, err error, kind droveway.Kind, says string) {
 	}
 }
 
-func TestImport(t *testing.T) {
+func TestMake(t *testing.T) {
 	t.Parallel()
-	for format, file := range map[droveway.Format][]byte{droveway.Raw: disk(), droveway.QCOW2: qcow2(t)} {
+	for _, format := range []droveway.Format{droveway.Raw, droveway.QCOW2} {
 		t.Run(string(format), func(t *testing.T) {
 			t.Parallel()
-			testImport(t, format, file)
+			testMake(t, format)
 		})
 	}
 }
 
-func testImport(t *testing.T, format droveway.Format, file []byte) {
-	dir := filepath.Join(t.TempDir(), "images")
-	l := openLibrary(t, dir)
-	var done int64
-	got, err := l.Import(t.Context(), Order{Name: "debian-12", Progress: func(n int64) { done = n }}, bytes.NewReader(file))
+func testMake(t *testing.T, format droveway.Format) {
+	dir, path := filepath.Join(t.TempDir(), "images"), made(t, string(format))
+	file, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := sha256.Sum256(file)
+	got, err := openLibrary(t, dir).imported(t.Context(), "debian-12", source{path, sum(file), "j"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := droveway.Image{
 		Meta:   droveway.Meta{Name: "debian-12", Created: got.Created},
-		Format: format, Size: 3 << 20, Bytes: int64(len(file)), SHA256: hex.EncodeToString(sum[:]),
-		State: droveway.ImageReady, Updated: got.Created,
-		Source: &droveway.ImageSource{Format: string(format), Bytes: int64(len(file)), SHA256: hex.EncodeToString(sum[:])},
+		Format: format, Size: 3 << 20, Bytes: int64(len(file)), SHA256: sum(file),
+		State: droveway.ImageReady, Updated: got.Created, Job: "j",
+		Source: &droveway.ImageSource{Format: string(format), Bytes: int64(len(file)), SHA256: sum(file)},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("image (-want +got):\n%s", d)
@@ -124,11 +153,7 @@ func testImport(t *testing.T, format droveway.Format, file []byte) {
 	if age := time.Since(got.Created); age < 0 || age > time.Minute {
 		t.Errorf("created %s ago", age)
 	}
-	if done != int64(len(file)) {
-		t.Errorf("progress ended at %d of %d", done, len(file))
-	}
-	l = openLibrary(t, dir) // a restart
-	f, img, err := l.Open("debian-12")
+	f, img, err := openLibrary(t, dir).Open("debian-12") // after a restart
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,75 +166,38 @@ func testImport(t *testing.T, format droveway.Format, file []byte) {
 	}
 }
 
-func TestImportRefuses(t *testing.T) {
-	t.Parallel()
-	stopped, stop := context.WithCancel(t.Context())
-	stop()
-	torn := io.MultiReader(bytes.NewReader(disk()), failing{io.ErrUnexpectedEOF})
-	for name, c := range map[string]struct {
-		ctx   context.Context
-		image string
-		from  io.Reader
-		kind  droveway.Kind
-		says  string
-	}{
-		"bad name":    {t.Context(), "../x", bytes.NewReader(disk()), droveway.Invalid, "image name"},
-		"text":        {t.Context(), "a", strings.NewReader("<html>404</html>"), droveway.Invalid, "the file is no disk image"},
-		"empty":       {t.Context(), "a", strings.NewReader(""), droveway.Invalid, "empty"},
-		"truncated":   {t.Context(), "a", bytes.NewReader(qcow2(t)[:200<<10]), droveway.Invalid, "truncated"},
-		"torn stream": {t.Context(), "a", torn, droveway.Unavailable, "unexpected EOF"},
-		"cancelled":   {stopped, "a", bytes.NewReader(disk()), droveway.Unavailable, "canceled"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			_, err := openLibrary(t, dir).Import(c.ctx, Order{Name: c.image}, c.from)
-			wantError(t, err, c.kind, c.says)
-			if left := names(t, dir); len(left) != 0 {
-				t.Errorf("left %v", left)
-			}
-		})
-	}
-}
-
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
-
 func TestNameClash(t *testing.T) {
 	t.Parallel()
 	l := openLibrary(t, t.TempDir())
-	first, err := l.Import(t.Context(), Order{Name: "a"}, bytes.NewReader(disk()))
+	first, err := l.imported(t.Context(), "a", raw(t, "j"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = l.Import(t.Context(), Order{Name: "a"}, failing{errors.New("must not be read")})
+	again, err := l.imported(t.Context(), "a", raw(t, "j"), nil)
+	if err != nil || !cmp.Equal(again, first) {
+		t.Errorf("the same job made %+v, %v", again, err)
+	}
+	_, err = l.imported(t.Context(), "a", raw(t, "another"), nil)
 	wantError(t, err, droveway.Exists, "image a is there already")
+	_, err = l.imported(t.Context(), "../x", raw(t, "another"), nil)
+	wantError(t, err, droveway.Invalid, "image name")
 	if got, err := l.Get("a"); err != nil || !cmp.Equal(got, first) {
 		t.Errorf("the first image became %+v, %v", got, err)
 	}
 }
 
-// blocked says when it is read, and then waits.
-type blocked struct{ reading, goOn chan struct{} }
-
-func (b blocked) Read([]byte) (int, error) {
-	close(b.reading)
-	<-b.goOn
-	return 0, io.EOF
-}
-
 func TestWhileImporting(t *testing.T) {
 	t.Parallel()
 	l := openLibrary(t, t.TempDir())
-	b := blocked{make(chan struct{}), make(chan struct{})}
-	ended := make(chan error)
+	reading, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	from, ended := source{made(t, "vmdk"), "x", "j"}, make(chan error)
 	go func() {
-		_, err := l.Import(t.Context(), Order{Name: "a"}, io.MultiReader(b, bytes.NewReader(disk())))
+		_, err := l.imported(t.Context(), "a", from, func(int64) { once.Do(func() { close(reading); <-goOn }) })
 		ended <- err
 	}()
-	<-b.reading
-	_, err := l.Import(t.Context(), Order{Name: "a"}, bytes.NewReader(disk()))
+	<-reading
+	_, err := l.imported(t.Context(), "a", raw(t, "another"), nil)
 	wantError(t, err, droveway.Conflict, "is being imported")
 	wantError(t, l.Remove("a"), droveway.Conflict, "is being imported")
 	_, _, err = l.Open("a")
@@ -217,7 +205,7 @@ func TestWhileImporting(t *testing.T) {
 	if list, err := l.List(); err != nil || len(list) != 0 {
 		t.Errorf("list %v, %v", list, err)
 	}
-	close(b.goOn)
+	close(goOn)
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +219,7 @@ func TestListAndRemove(t *testing.T) {
 	dir := t.TempDir()
 	l := openLibrary(t, dir)
 	for _, name := range []string{"b", "a"} {
-		if _, err := l.Import(t.Context(), Order{Name: name}, bytes.NewReader(disk())); err != nil {
+		if _, err := l.imported(t.Context(), name, raw(t, "j"), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -261,7 +249,7 @@ func TestListAndRemove(t *testing.T) {
 func TestOpenRemovesWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if _, err := openLibrary(t, dir).Import(t.Context(), Order{Name: "a"}, bytes.NewReader(disk())); err != nil {
+	if _, err := openLibrary(t, dir).imported(t.Context(), "a", raw(t, "j"), nil); err != nil {
 		t.Fatal(err)
 	}
 	// A kill may leave a stream, a file that has no description yet, or a
@@ -287,13 +275,9 @@ func TestDamagedDescription(t *testing.T) {
 	wantError(t, err, droveway.Internal, "description of image a")
 }
 
-// helpImport imports from standard input.
-func helpImport() {
-	l, err := Open(os.Getenv(helperEnv), quiet())
-	if err == nil {
-		_, err = l.Import(context.Background(), Order{Name: "a", Progress: func(n int64) { fmt.Println(n) }}, os.Stdin)
-	}
-	if err != nil {
+// helpMake makes an image, and tells each step of it.
+func helpMake(dir string) {
+	if _, err := convertIn(context.Background(), dir, func(n int64) { fmt.Println(n) }); err != nil {
 		panic(err)
 	}
 	fmt.Println("imported")
@@ -302,17 +286,17 @@ func helpImport() {
 // TestKillLeavesNoHalfImage kills an importing process after each of its reports.
 func TestKillLeavesNoHalfImage(t *testing.T) {
 	t.Parallel()
+	raw, vmdk := made(t, "raw"), made(t, "vmdk")
 	for reports := 1; ; reports++ {
 		dir := t.TempDir()
+		if err := os.Link(vmdk, filepath.Join(dir, "source.vmdk")); err != nil {
+			t.Fatal(err)
+		}
 		imported := killAfter(t, dir, reports)
-		f, _, err := openLibrary(t, dir).Open("a")
-		if err == nil {
-			b, rerr := io.ReadAll(f)
-			f.Close()
-			if rerr != nil || !bytes.Equal(b, disk()) {
-				t.Errorf("killed after report %d: half an image", reports)
-			}
-		} else if left := names(t, dir); len(left) != 0 || imported {
+		library := filepath.Join(dir, "library")
+		if _, err := openLibrary(t, library).Get("a"); err == nil {
+			tool(t, "compare", "-f", "raw", "-F", "qcow2", raw, filepath.Join(library, "a"))
+		} else if left := names(t, library); len(left) != 0 || imported {
 			t.Errorf("killed after report %d: left %v, %v", reports, left, err)
 		}
 		if imported {
@@ -326,9 +310,8 @@ func TestKillLeavesNoHalfImage(t *testing.T) {
 func killAfter(t *testing.T, dir string, lines int) bool {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), helperEnv+"="+dir)
+	cmd.Env = append(os.Environ(), helperEnv+"=make:"+dir)
 	cmd.Stderr = os.Stderr
-	cmd.Stdin = bytes.NewReader(disk())
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -366,32 +349,4 @@ func TestSumStops(t *testing.T) {
 	cancel()
 	_, err = sumOf(ctx, f)
 	wantError(t, err, droveway.Unavailable, "check what was made")
-}
-
-// endless is a stream that nobody reads to its end.
-type endless struct{ read int }
-
-func (e *endless) Read(p []byte) (int, error) {
-	e.read += len(p)
-	if e.read > 64<<20 {
-		return 0, errors.New("it is read on and on")
-	}
-	return len(p), nil
-}
-
-// TestImportIsBounded takes no more than was announced, and nothing that has no room.
-// SYSTEMS 5.10.
-func TestImportIsBounded(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	l := openLibrary(t, dir)
-	for size, want := range map[int64]droveway.Kind{4096: droveway.Unavailable, 60 << 40: droveway.Unavailable, 1 << 50: droveway.Invalid} {
-		e := &endless{}
-		if _, err := l.Import(t.Context(), Order{Name: "a", Size: size}, e); !droveway.Is(err, want) || e.read > 8<<20 {
-			t.Errorf("%d bytes were said: %v after %d bytes", size, err, e.read)
-		}
-	}
-	if left, err := os.ReadDir(dir); len(left) > 0 || err != nil {
-		t.Errorf("left: %v, %v", left, err)
-	}
 }

@@ -35,7 +35,7 @@ func TestCreateRefuses(t *testing.T) {
 		{"no CPUs", func(m *droveway.Machine) { m.Spec.CPUs = 0 }, droveway.Invalid, "CPUs"},
 		{"name clash", func(m *droveway.Machine) { m.Name = "old" }, droveway.Exists, `"old"`},
 		{"unknown image", func(m *droveway.Machine) { m.Spec.Disks[0].Image = "no-such" }, droveway.NotFound, `"no-such"`},
-		{"image not ready", func(m *droveway.Machine) { m.Spec.Disks[0].Image = "late" }, droveway.Conflict, "late is importing"},
+		{"image not ready", func(m *droveway.Machine) { m.Spec.Disks[0].Image = "late" }, droveway.Conflict, "late is fetching"},
 		{"smaller than the image", func(m *droveway.Machine) { m.Spec.Disks[0].SizeMiB = 20 }, droveway.Invalid, "21 MiB"},
 		{"unknown network", func(m *droveway.Machine) { m.Spec.NICs = []droveway.NIC{{Network: "wan"}} }, droveway.NotFound, `"wan"`},
 		{"address outside", func(m *droveway.Machine) {

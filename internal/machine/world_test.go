@@ -85,7 +85,7 @@ func fill(t *testing.T, f *fleet.Fleet, hosts ...string) {
 		Meta: droveway.Meta{Name: "tiny"}, Format: droveway.QCOW2, Size: 20<<20 + 1, Bytes: 5 << 20, SHA256: "abc", State: droveway.ImageReady,
 	}))
 	must(t, f.Images.Create(ctx, "modern", droveway.Image{Meta: droveway.Meta{Name: "modern"}, Size: 1 << 20, State: droveway.ImageReady, Firmware: droveway.UEFI}))
-	must(t, f.Images.Create(ctx, "late", droveway.Image{Meta: droveway.Meta{Name: "late"}, State: droveway.ImageImporting}))
+	must(t, f.Images.Create(ctx, "late", droveway.Image{Meta: droveway.Meta{Name: "late"}, State: droveway.ImageFetching}))
 	must(t, ensureDefaultNetwork(ctx, f))
 }
 

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -326,10 +327,39 @@ func TestUpload(t *testing.T) {
 	if _, err := w.Receive(ctx, "a", "v", 0, 0, bytes.NewReader(b)); !droveway.Is(err, droveway.Exists) {
 		t.Errorf("an upload for an image that is there: %v", err)
 	}
-	_, _ = w.Receive(ctx, "b", "u", 0, size, bytes.NewReader(b[:10]))
+	for _, b := range [][]byte{nil, b[:10]} { // each begins anew
+		if n, err := w.Receive(ctx, "b", "u", 0, 0, bytes.NewReader(b)); n != int64(len(b)) || err != nil {
+			t.Errorf("%d bytes of %d anew: %v", n, len(b), err)
+		}
+	}
 	must(t, w.Abandon("b", "u"))
 	if _, err := w.Uploaded("b", "u"); !droveway.Is(err, droveway.NotFound) {
 		t.Errorf("abandoned: %v", err)
+	}
+}
+
+// endless is a stream that nobody reads to its end.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.read += len(p)
+	if e.read > 64<<20 {
+		return 0, errors.New("it is read on and on")
+	}
+	return len(p), nil
+}
+
+// TestUploadIsBounded takes no more than was announced, and nothing that has no room.
+// SYSTEMS 5.10.
+func TestUploadIsBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, startStore(t))
+	for size, want := range map[int64]droveway.Kind{4096: droveway.Invalid, 60 << 40: droveway.Unavailable, 1 << 50: droveway.Unavailable} {
+		e := &endless{}
+		if _, err := w.Receive(t.Context(), "a", "u", 0, size, e); !droveway.Is(err, want) || e.read > 8<<20 {
+			t.Errorf("%d bytes were said: %v after %d bytes", size, err, e.read)
+		}
+		w.wantNothing(t)
 	}
 }
 
@@ -344,7 +374,7 @@ func TestUploadOfOne(t *testing.T) {
 	f, err := w.stage.Open(staged("a", "u"))
 	must(t, err)
 	defer f.Close()
-	must(t, w.cfg.Fleet.Images.Create(ctx, "a", droveway.Image{Meta: droveway.Meta{Name: "a"}, State: droveway.ImageImporting, Job: "j"}))
+	must(t, w.cfg.Fleet.Images.Create(ctx, "a", droveway.Image{Meta: droveway.Meta{Name: "a"}, State: droveway.ImageFetching, Job: "j"}))
 	if _, err := w.into(ctx, f, "a", 0, 7, strings.NewReader("another")); !droveway.Is(err, droveway.Exists) || f.SHA256() != sum(b) {
 		t.Errorf("%v, and the upload has the sum %s", err, f.SHA256())
 	}

@@ -7,9 +7,6 @@ import (
 	"crypto/sha256"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,17 +37,9 @@ func large() []byte {
 
 func packed(t *testing.T) []byte {
 	t.Helper()
-	dir := t.TempDir()
-	raw, out := filepath.Join(dir, "raw"), filepath.Join(dir, "out")
 	b := bytes.Repeat([]byte("text"), 5<<20)
 	b[510], b[511] = 0x55, 0xaa
-	must(t, os.WriteFile(raw, b, 0o600))
-	if said, err := exec.Command("qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, out).CombinedOutput(); err != nil {
-		t.Fatalf("qemu-img: %v: %s", err, said)
-	}
-	b, err := os.ReadFile(out)
-	must(t, err)
-	return b
+	return vmdkOf(t, b)
 }
 
 // TestFullDisk has a disk that fills up at each stage: the error says so, at once,

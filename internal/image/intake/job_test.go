@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"archive/tar"
 	"bytes"
 	"encoding/json"
 	"log/slog"
@@ -30,15 +29,7 @@ func vmdk(t *testing.T) []byte {
 
 func vmdkOf(t *testing.T, disk []byte) []byte {
 	t.Helper()
-	dir := t.TempDir()
-	raw, out := filepath.Join(dir, "raw"), filepath.Join(dir, "out")
-	must(t, os.WriteFile(raw, disk, 0o600))
-	if said, err := exec.Command("qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, out).CombinedOutput(); err != nil {
-		t.Fatalf("qemu-img: %v: %s", err, said)
-	}
-	b, err := os.ReadFile(out)
-	must(t, err)
-	return b
+	return made(t, disk, "-O", "vmdk", "-o", "subformat=streamOptimized")
 }
 
 // ovaOfTwo is an OVA with two disks and a manifest.
@@ -59,18 +50,8 @@ func ovaOfBoth(t *testing.T, first, second []byte) []byte {
 	d := vmdkOf(t, first)
 	ovf := `<Envelope xmlns:ovf="x"><References><File ovf:id="f1" ovf:href="one.vmdk"/><File ovf:id="f2" ovf:href="two.img"/></References>
 <DiskSection><Disk ovf:diskId="d1" ovf:fileRef="f1" ovf:capacity="2" ovf:capacityAllocationUnits="byte * 2^20"/><Disk ovf:diskId="d2" ovf:fileRef="f2" ovf:capacity="7"/></DiskSection></Envelope>`
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, m := range []struct {
-		name string
-		b    []byte
-	}{{"m.ovf", []byte(ovf)}, {"one.vmdk", d}, {"two.img", second}, {"m.mf", []byte("SHA256(one.vmdk)= " + sum(d) + "\nSHA256(two.img)= " + sum(second) + "\n")}} {
-		must(t, w.WriteHeader(&tar.Header{Name: m.name, Size: int64(len(m.b)), Mode: 0o644, Typeflag: tar.TypeReg}))
-		_, err := w.Write(m.b)
-		must(t, err)
-	}
-	must(t, w.Close())
-	return b.Bytes()
+	manifest := "SHA256(one.vmdk)= " + sum(d) + "\nSHA256(two.img)= " + sum(second) + "\n"
+	return archive(t, "m.ovf", []byte(ovf), "one.vmdk", d, "two.img", second, "m.mf", []byte(manifest))
 }
 
 // TestJob kills the import at every write of its journal, cancels it at each, and

@@ -50,7 +50,7 @@ func (i *Intake) into(ctx context.Context, f *stage.File, name string, offset, s
 	if err := i.free(ctx, name); err != nil {
 		return f.Offset(), err
 	}
-	if offset == 0 && f.Offset() > 0 {
+	if offset == 0 && (f.Offset() > 0 || f.Whole()) { // a whole of nothing, too
 		if err := f.Reset(); err != nil {
 			return 0, err
 		}

@@ -111,7 +111,13 @@ func (s *Scene) Import(ctx context.Context, name, path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.API.ImportImage(ctx, name, f, info.Size())
+	if err := s.API.Upload(ctx, name, "scene", f, info.Size(), func(int64) {}); err != nil {
+		return err
+	}
+	// As it is: the guest is made for these hosts.
+	r := client.ImportRequest{Upload: "scene", Repair: droveway.RepairNone, Check: droveway.CheckNone}
+	j, err := s.API.StartImport(ctx, name, r, "")
+	_, err = s.Must(ctx, j, err)
 	return err
 }
 
