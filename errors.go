@@ -57,10 +57,17 @@ func KindOf(err error) Kind {
 	if err == nil {
 		return ""
 	}
+	return KindOr(err, Internal)
+}
+
+// KindOr gives the kind of an error that comes from where a defect is not the first
+// thing to think of: that of the outermost Error in its chain, and otherwise if there
+// is none.
+func KindOr(err error, otherwise Kind) Kind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
-	return Internal
+	return otherwise
 }
 
 // Is reports whether err is of the kind.

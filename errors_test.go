@@ -34,6 +34,9 @@ func TestKindOf(t *testing.T) {
 		if got := KindOf(c.err); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
+		if or := KindOr(c.err, Exists); c.want != "" && c.want != Internal && or != c.want || c.want == Internal && or != Exists {
+			t.Errorf("%s: %q if nothing else is said", name, or)
+		}
 		if c.want != "" && !Is(c.err, c.want) {
 			t.Errorf("%s: it is not of its kind", name)
 		}

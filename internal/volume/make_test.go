@@ -138,6 +138,11 @@ func TestFillLeavesNothingBehindAFailure(t *testing.T) {
 	qcow := image(t, disk, droveway.QCOW2)
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
+	lost, lose := context.WithCancelCause(t.Context())
+	losing := io.MultiReader(bytes.NewReader(disk[:1<<20]), readFunc(func() (int, error) {
+		lose(droveway.Errorf(droveway.Conflict, "the lease is lost"))
+		return 0, context.Cause(lost)
+	}))
 	breaksOff := func(err error) io.Reader {
 		return io.MultiReader(bytes.NewReader(disk[:1<<20]), readFunc(func() (int, error) { return 0, err }))
 	}
@@ -152,7 +157,9 @@ func TestFillLeavesNothingBehindAFailure(t *testing.T) {
 		// A stream that ends within its length says so with io.ErrUnexpectedEOF.
 		"torn stream":     {t.Context(), breaksOff(io.ErrUnexpectedEOF), droveway.Raw, 0, droveway.Unavailable, "after 1048576 bytes"},
 		"failing stream":  {t.Context(), breaksOff(errors.New("link down")), droveway.Raw, 0, droveway.Unavailable, "link down"},
+		"refused stream":  {t.Context(), breaksOff(droveway.Errorf(droveway.Invalid, "no such member")), droveway.Raw, 0, droveway.Invalid, "after 1048576 bytes: no such member"},
 		"cancelled":       {stopped, bytes.NewReader(disk), droveway.Raw, 0, droveway.Unavailable, "canceled"},
+		"stopped in it":   {lost, losing, droveway.Raw, 0, droveway.Unavailable, "the lease is lost"},
 		"truncated":       {t.Context(), bytes.NewReader(qcow[:len(qcow)/2]), droveway.QCOW2, 0, droveway.Invalid, "truncated"},
 		"wrong format":    {t.Context(), bytes.NewReader(disk), droveway.QCOW2, 0, droveway.Invalid, "no qcow2"},
 		"unknown format":  {t.Context(), bytes.NewReader(disk), "vmdk", 0, droveway.Invalid, "vmdk"},
@@ -197,26 +204,39 @@ func TestSecondFillWaitsForFirst(t *testing.T) {
 }
 
 // fullFile has room for so many bytes.
-type fullFile int64
+type fullFile struct {
+	room int64
+	err  error // of what does not fit
+}
 
 func (f fullFile) Name() string { return "/tmp/full" }
 
 func (f fullFile) WriteAt(p []byte, off int64) (int, error) {
-	if off+int64(len(p)) > int64(f) {
-		return 0, &os.PathError{Op: "write", Path: f.Name(), Err: syscall.ENOSPC}
+	if off+int64(len(p)) > f.room {
+		return 0, &os.PathError{Op: "write", Path: f.Name(), Err: f.err}
 	}
 	return len(p), nil
 }
 
 func TestFullDiskSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	s := spool{to: fullFile(2 << 20), hash: io.Discard, buf: make([]byte, spoolBuffer)}
-	s.from = io.LimitReader(bytes.NewReader(noise(1, 10<<20)), 10<<20)
-	var err error
-	for err == nil && !s.eof {
-		err = s.step()
+	for errno, c := range map[syscall.Errno]struct {
+		kind droveway.Kind
+		says []string
+	}{
+		syscall.ENOSPC: {droveway.Unavailable, []string{"at least 8 MiB are missing", "no space left"}},
+		syscall.EDQUOT: {droveway.Unavailable, []string{"at least 8 MiB are missing", "quota exceeded"}},
+		syscall.EPERM:  {droveway.Permission, []string{"write /tmp/full"}},
+		syscall.EIO:    {droveway.Internal, []string{"write /tmp/full"}},
+	} {
+		s := spool{to: fullFile{2 << 20, errno}, hash: io.Discard, buf: make([]byte, spoolBuffer)}
+		s.from = io.LimitReader(bytes.NewReader(noise(1, 10<<20)), 10<<20)
+		var err error
+		for err == nil && !s.eof {
+			err = s.step(t.Context())
+		}
+		wantError(t, err, c.kind, c.says...)
 	}
-	wantError(t, err, droveway.Unavailable, "at least 8 MiB are missing", "no space left")
 }
 
 // helpFill fills a volume from its standard input.

@@ -18,8 +18,8 @@ var zeros [holeBlock]byte
 // CopySparse writes a stream to a new file, leaving holes where it is zero, and
 // returns the length. hash and progress may be nil: hash gets every byte too, and
 // progress is told the bytes so far. The file is not flushed. Errors of the
-// stream are of kind Unavailable; those of the file say what is missing if the
-// disk is full.
+// stream are of the kind that KindOfStream says; those of the file say what is
+// missing if the disk is full.
 func CopySparse(ctx context.Context, to *os.File, from io.Reader, hash io.Writer, progress func(done int64)) (int64, error) {
 	if hash == nil {
 		hash = io.Discard
@@ -29,7 +29,7 @@ func CopySparse(ctx context.Context, to *os.File, from io.Reader, hash io.Writer
 		if err := context.Cause(ctx); err != nil {
 			return s.done, droveway.Errorf(droveway.Unavailable, "after %d bytes: %w", s.done, err)
 		}
-		if err := s.step(); err != nil {
+		if err := s.step(ctx); err != nil {
 			return s.done, err
 		}
 		if progress != nil {
@@ -55,10 +55,10 @@ type spool struct {
 }
 
 // step copies one buffer.
-func (s *spool) step() error {
+func (s *spool) step(ctx context.Context) error {
 	n, err := s.fill()
 	if err != nil {
-		return droveway.Errorf(droveway.Unavailable, "read the image after %d bytes: %w", s.done+int64(n), err)
+		return droveway.Errorf(KindOfStream(ctx, err), "read the image after %d bytes: %w", s.done+int64(n), err)
 	}
 	if err := WriteSparse(s.to, s.buf[:n], s.done); err != nil {
 		return NoRoom(err, s.to.Name(), max(int64(n), remaining(s.from)+int64(n)))
@@ -66,6 +66,16 @@ func (s *spool) step() error {
 	s.done += int64(n)
 	_, err = s.hash.Write(s.buf[:n])
 	return err
+}
+
+// KindOfStream gives the kind of an error that ended a stream: its own, so that a
+// refusal is not tried again, and Unavailable if it has none, as that of a connection
+// that broke off, or if ctx has ended, whose cause says nothing of the stream.
+func KindOfStream(ctx context.Context, err error) droveway.Kind {
+	if ctx.Err() != nil {
+		return droveway.Unavailable
+	}
+	return droveway.KindOr(err, droveway.Unavailable)
 }
 
 // fill reads until the buffer is full or the stream at its end. It is not

@@ -70,6 +70,56 @@ func TestBeginsAnew(t *testing.T) {
 	}
 }
 
+// breaking is a connection that fails after 512 KiB of an answer.
+type breaking struct {
+	http.RoundTripper
+	err error
+}
+
+func (b breaking) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(r)
+	if err == nil {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(io.LimitReader(resp.Body, 512<<10), iotest.ErrReader(b.err)), resp.Body}
+	}
+	return resp, err
+}
+
+// TestRefusedInTheMidst tells a connection that is gone in the midst of a transfer, which
+// is made anew, from a refusal, which is final.
+func TestRefusedInTheMidst(t *testing.T) {
+	t.Parallel()
+	js := startStore(t)
+	for name, c := range map[string]struct {
+		err  error
+		want droveway.JobState
+	}{
+		"gone":    {errors.New("connection reset by peer"), droveway.JobSucceeded},
+		"refused": {droveway.Errorf(droveway.Invalid, "no such member"), droveway.JobFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, js)
+			w.cfg.HTTP = &http.Client{Transport: breaking{w.cfg.HTTP.Transport, c.err}}
+			s := sourcetest.New(t, disk(), sourcetest.Manners{})
+			j := w.begin(t, Request{Name: "a", Link: s.URL}).do(t, t.Context())
+			if j.State != c.want {
+				t.Fatalf("the job %s: %s", j.State, j.Error)
+			}
+			if c.want == droveway.JobSucceeded {
+				w.wantImage(t, "a", disk())
+				return
+			}
+			if _, answers := s.Sent(); answers != 2 { // of the first byte, and of all
+				t.Errorf("the server was asked %d times", answers)
+			}
+			w.wantRefused(t, j, "after 524288 bytes: no such member")
+		})
+	}
+}
+
 // TestEndlessCuts gives up on a server that never gets to the end.
 func TestEndlessCuts(t *testing.T) {
 	t.Parallel()

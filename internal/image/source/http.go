@@ -124,7 +124,8 @@ func (r *Remote) get(ctx context.Context, first, last int64) (*http.Response, er
 	if err != nil {
 		err = w.why(withoutLink(err))
 		w.stop()
-		return nil, droveway.Errorf(sendKind(err), "fetch %s: %w", Shown(r.link), err)
+		// A refusal of our own has a kind; a server that is not there has none.
+		return nil, droveway.Errorf(droveway.KindOr(err, droveway.Unavailable), "fetch %s: %w", Shown(r.link), err)
 	}
 	resp.Body = w.body(resp.Body)
 	if err := refusal(resp, r.link); err != nil {
@@ -132,14 +133,6 @@ func (r *Remote) get(ctx context.Context, first, last int64) (*http.Response, er
 		return nil, err
 	}
 	return resp, nil
-}
-
-// sendKind tells a refusal of our own from a server that is not there.
-func sendKind(err error) droveway.Kind {
-	if e, ok := errors.AsType[*droveway.Error](err); ok {
-		return e.Kind
-	}
-	return droveway.Unavailable
 }
 
 // withoutLink drops the address, which may hold secrets, from an error.
@@ -328,7 +321,7 @@ func (r *Remote) ReadAt(p []byte, off int64) (int, error) {
 	case errors.Is(err, io.ErrUnexpectedEOF) && (r.Size < 0 || off+int64(n) >= r.Size):
 		err = io.EOF
 	case err != nil && err != io.EOF: // a connection that was cut, too
-		err = droveway.Errorf(sendKind(err), "fetch %s: %w", Shown(r.link), err)
+		err = droveway.Errorf(droveway.KindOr(err, droveway.Unavailable), "fetch %s: %w", Shown(r.link), err)
 	}
 	return n, err
 }

@@ -160,7 +160,8 @@ func (s *File) Reset() error {
 // progress, which may be nil, is told the bytes that have arrived in all. If it
 // fails, what has arrived is kept: Unavailable says that the stream broke off, ctx
 // ended, or the disk is full; Invalid that the stream is longer than the size that
-// was remembered, or than any image.
+// was remembered, or than any image. A stream that says of which kind its error is has
+// that.
 func (s *File) Append(ctx context.Context, from io.Reader, progress func(done int64)) error {
 	err := s.append(ctx, from, progress)
 	if err == nil {
@@ -189,7 +190,7 @@ func (s *File) append(ctx context.Context, from io.Reader, progress func(done in
 		case err == io.EOF:
 			return s.checkEnd()
 		case err != nil:
-			return droveway.Errorf(droveway.Unavailable, "after %d bytes: %w", s.rec.Offset, err)
+			return droveway.Errorf(volume.KindOfStream(ctx, err), "after %d bytes: %w", s.rec.Offset, err)
 		case s.due():
 			if err := s.save(); err != nil {
 				return err

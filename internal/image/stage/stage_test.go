@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/droveway/droveway"
@@ -140,8 +141,12 @@ func TestRefuses(t *testing.T) {
 	if err := f.Append(t.Context(), strings.NewReader("cut"), nil); !droveway.Is(err, droveway.Unavailable) || f.Whole() {
 		t.Errorf("too short: %v", err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	refused := iotest.ErrReader(droveway.Errorf(droveway.Permission, "not for you"))
+	if err := f.Append(t.Context(), refused, nil); !droveway.Is(err, droveway.Permission) || !strings.Contains(err.Error(), "not for you") {
+		t.Errorf("refused: %v", err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(droveway.Errorf(droveway.Conflict, "it was cancelled"))
 	if err := f.Append(ctx, strings.NewReader("x"), nil); !droveway.Is(err, droveway.Unavailable) {
 		t.Errorf("stopped: %v", err)
 	}
