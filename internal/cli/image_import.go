@@ -75,7 +75,7 @@ func imageImport(a *app) *cobra.Command {
 	c.Flags().BoolVar(&f.wait, "wait", true, "wait until the image is there, and show how far it is")
 	c.Flags().StringVar(&f.request, "request-id", "", "name of this request: repeating it does not do it again")
 	c.Flags().StringVar(&f.req.SHA256, "sha256", "", "`checksum` that the source must have, in hexadecimal")
-	c.Flags().StringVar(&f.req.Disk, "disk", "", "which `disk` of an OVA, by number from 1 on or by name (default: all)")
+	c.Flags().StringVar(&f.req.Disk, "disk", "", "which `disk` of an OVA, by number from 1 on, by name, or by the machine of the OVF that has it (default: all)")
 	c.Flags().StringVar(&f.s3.Endpoint, "s3-endpoint", "", "`URL` of the S3 server (default: $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, then AWS)")
 	c.Flags().StringVar(&f.s3.Region, "s3-region", "", "`region` of the bucket (default: $AWS_REGION, $AWS_DEFAULT_REGION)")
 	f.req.Repair, f.req.Check = droveway.RepairAuto, droveway.CheckAuto

@@ -19,6 +19,7 @@ import (
 	"github.com/droveway/droveway/internal/image/luks"
 	"github.com/droveway/droveway/internal/image/preflight"
 	"github.com/droveway/droveway/internal/image/repair"
+	"github.com/droveway/droveway/internal/image/survey"
 )
 
 // inspectGC lets the heap grow to a few times what is in use, which is some 10 MiB.
@@ -28,6 +29,7 @@ const inspectGC = 400
 type inspectFlags struct {
 	explain  bool
 	alone    bool // the plan of a repair and no more
+	disk     string
 	vectors  string
 	keyFiles []string
 	disc     string
@@ -39,7 +41,7 @@ func imageInspect(a *app) *cobra.Command {
 	var f inspectFlags
 	c := &cobra.Command{
 		Use: "inspect FILE", Short: "Tell what an image holds and what must change for it to run here",
-		Long: "Reads an image (raw, qcow2, VMDK, VHD, VHDX or OVA) without mounting, changing or starting it,\nand needs no server. --explain shows what every test gave and why the system was recognised.",
+		Long: "Reads an image (raw, qcow2, VMDK, VHD, VHDX or OVA) without mounting, changing or starting it,\nand needs no server. The disks of an OVA are looked at as one machine. --explain shows what every test gave and why the system was recognised.",
 		Example: `  droveway image inspect disk.vmdk
   droveway image inspect disk.vmdk --preflight
   droveway image inspect disk.qcow2 --luks-key key.txt --explain`,
@@ -52,6 +54,7 @@ func imageInspect(a *app) *cobra.Command {
 	}
 	c.Flags().BoolVar(&f.explain, "explain", false, "show the tests and how near each system is")
 	c.Flags().BoolVar(&f.alone, "preflight", false, "show what a repair would change, file by file, and what will not work")
+	c.Flags().StringVar(&f.disk, "disk", "", "which `disk` of an OVA, by number from 1 on, by name, or by the machine of the OVF that has it (default: all, as one machine)")
 	c.Flags().StringVar(&f.vectors, "vectors", "", "`folder` of further identification files (*.yaml)")
 	c.Flags().StringVar(&f.disc, "virtio-win", "", "`file` that is a virtio-win ISO: what a repair would take from it for a Windows")
 	addHow(c, &f.wishes.Addresses, &f.wishes.Rebuild)
@@ -79,8 +82,13 @@ func (a *app) inspect(ctx context.Context, path string, f inspectFlags) error {
 	if err != nil {
 		return err
 	}
+	source, disks, err := survey.OpenMachine(path, f.disk)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
 	var plan *repair.Plan
-	r, err := inspect.File(ctx, path, inspect.Options{Catalog: systems, Keys: keys, Then: func(r *inspect.Report, t *filesystem.Tree) (err error) {
+	r, err := inspect.Disks(ctx, disks, inspect.Options{Catalog: systems, Keys: keys, Then: func(r *inspect.Report, t *filesystem.Tree) (err error) {
 		plan, err = repair.MakeWith(r, t, f.wishes.Options())
 		return err
 	}})
@@ -127,6 +135,7 @@ func writeInspection(out io.Writer, r *inspect.Report, plan *repair.Plan, explai
 		}
 	}
 	fmt.Fprintln(w)
+	writeDisks(w, r.Disks)
 	writeVolumes(w, r.Volumes)
 	writePreflight(w, plan)
 	if explain {
@@ -138,7 +147,7 @@ func writeInspection(out io.Writer, r *inspect.Report, plan *repair.Plan, explai
 func inspectionRows(r *inspect.Report) [][2]string {
 	y, o := &r.System, &r.OS
 	rows := [][2]string{
-		{"image", strings.TrimSpace(r.Image.Format + " " + r.Image.Variant + " " + r.Image.Member)},
+		{"image", imageText(&r.Image)},
 		{"size", bytesText(r.Image.Size)},
 		{"partitions", r.Disk.Kind},
 		{"os", strings.TrimSpace(o.Name + " " + parenthesis(o.ID))},
@@ -151,6 +160,9 @@ func inspectionRows(r *inspect.Report) [][2]string {
 		{"network", strings.Join(y.Network.Kinds, ", ")},
 		{"guest tools", strings.Join(y.Tools, ", ")},
 	}
+	if n := len(r.Disks); n > 1 {
+		rows[0][1], rows[1][1] = fmt.Sprintf("%d disks of one machine", n), bytesText(together(r.Disks))
+	}
 	if o.Status != identify.Identified && len(o.Why) > 0 {
 		rows = slices.Insert(rows, 6, [2]string{"because", o.Why[0]})
 	}
@@ -162,6 +174,29 @@ func inspectionRows(r *inspect.Report) [][2]string {
 		rows = append(rows, [2]string{"kernel", text})
 	}
 	return rows
+}
+
+func imageText(i *inspect.Image) string {
+	return strings.Join(strings.Fields(i.Format+" "+i.Variant+" "+i.Member), " ")
+}
+
+func together(disks []inspect.Drive) (size int64) {
+	for _, d := range disks {
+		size += d.Image.Size
+	}
+	return size
+}
+
+// writeDisks shows what each of several disks is for.
+func writeDisks(w io.Writer, disks []inspect.Drive) {
+	if len(disks) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "DISK\tIMAGE\tSIZE\tPARTITIONS\tBOOTS\tHOLDS")
+	for _, d := range disks {
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", d.Number, imageText(&d.Image), bytesText(d.Image.Size), d.Disk.Kind, yesNo(d.Boots), dash(strings.Join(d.Mounts, ", ")))
+	}
+	fmt.Fprintln(w)
 }
 
 // better is the nearer of two places of a driver.

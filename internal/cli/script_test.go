@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 // small image, exits runs a command that must end with a code, break makes a verb
 // of a host's driver fail with a kind of error and ! break mends it, serve serves a
 // file at $URL and cuts connections, foreign makes a disk with a Debian of another
-// hypervisor.
+// hypervisor, appliance an OVA of a kind.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/script/*.txtar")
@@ -64,6 +64,9 @@ func TestScripts(t *testing.T) {
 					"foreign": func(ts *testscript.TestScript, _ bool, args []string) {
 						ts.Check(os.WriteFile(ts.MkAbs(args[0]), imagetest.Image(t, "../../image/inspect/testdata/split"), 0o600))
 					},
+					"appliance": func(ts *testscript.TestScript, _ bool, args []string) {
+						ts.Check(os.WriteFile(ts.MkAbs(args[1]), appliance(t, args[0]), 0o600))
+					},
 					"break": func(_ *testscript.TestScript, neg bool, args []string) {
 						var err error
 						if !neg {
@@ -76,6 +79,41 @@ func TestScripts(t *testing.T) {
 		})
 	}
 }
+
+// appliance makes an OVA of a kind.
+func appliance(t *testing.T, kind string) []byte {
+	split := imagetest.Image(t, "../../image/inspect/testdata/split")
+	two := func(first, second []byte) []byte {
+		return imagetest.OVA(t, imagetest.Member{Name: "one.img", Data: first}, imagetest.Member{Name: "two.img", Data: second})
+	}
+	switch kind {
+	case "usr":
+		return two(imagetest.Usr(t, split))
+	case "var":
+		return two(imagetest.Var(t, split))
+	case "group":
+		return two(imagetest.Group(split))
+	case "data":
+		return two(split, imagetest.MBR(make([]byte, 1<<20)))
+	case "machines":
+		return imagetest.Tar(t, imagetest.Member{Name: "m.ovf", Data: []byte(machines)}, imagetest.Member{Name: "one.img", Data: split}, imagetest.Member{Name: "two.img", Data: split})
+	case "missing":
+		return imagetest.Tar(t, imagetest.Member{Name: "m.ovf", Data: []byte(machines)}, imagetest.Member{Name: "one.img", Data: split})
+	case "climbs":
+		return imagetest.OVA(t, imagetest.Member{Name: "../one.img", Data: split})
+	}
+	t.Fatalf("no appliance of the kind %q", kind)
+	return nil
+}
+
+// machines is the OVF of two machines, in a collection and with another prefix.
+const machines = `<o:Envelope xmlns:o="http://schemas.dmtf.org/ovf/envelope/1" xmlns:r="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData">
+<o:References><o:File o:id="f1" o:href="one.img"/><o:File o:id="f2" o:href="two.img"/></o:References>
+<o:DiskSection><o:Disk o:diskId="d1" o:fileRef="f1"/><o:Disk o:diskId="d2" o:fileRef="f2"/></o:DiskSection>
+<o:VirtualSystemCollection o:id="both">
+<o:VirtualSystem o:id="web"><o:VirtualHardwareSection><o:Item><r:HostResource>ovf:/disk/d1</r:HostResource></o:Item></o:VirtualHardwareSection></o:VirtualSystem>
+<o:VirtualSystem o:id="db"><o:VirtualHardwareSection><o:Item><r:HostResource>/disk/d2</r:HostResource></o:Item></o:VirtualHardwareSection></o:VirtualSystem>
+</o:VirtualSystemCollection></o:Envelope>`
 
 // until REGEXP COMMAND... runs a command until it prints what matches.
 func until(ts *testscript.TestScript, _ bool, args []string) {

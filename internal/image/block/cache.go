@@ -56,8 +56,15 @@ const (
 	pagesOfOne = 256 // 8 MiB
 )
 
-// Cache makes small reads of r cheap; it holds at most 8 MiB.
+// Cache makes small reads of r cheap; it holds at most 8 MiB. A section of what has a
+// cache uses that: however many members of an archive are read, they have one.
 func Cache(r io.ReaderAt, size int64) *Cached {
+	if s, ok := r.(*io.SectionReader); ok {
+		outer, off, n := s.Outer()
+		if c, ok := outer.(*Cached); ok && size <= n && off+size <= c.size {
+			return &Cached{r: c.r, base: c.base + off, size: size, pages: c.pages}
+		}
+	}
 	c := &Cached{r: r, size: size}
 	c.pages = NewPages(pagesOfOne, c.read)
 	return c
@@ -66,6 +73,7 @@ func Cache(r io.ReaderAt, size int64) *Cached {
 // Cached is a reader with a page cache.
 type Cached struct {
 	r     io.ReaderAt
+	base  int64 // of it in r
 	size  int64
 	pages *Pages
 }
@@ -86,7 +94,7 @@ func (c *Cached) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	if len(q) >= pageSize {
-		if err := Full(c.r, q, off); err != nil {
+		if err := Full(c.r, q, c.base+off); err != nil {
 			return 0, err
 		}
 	} else if n, err := c.gather(q, off); err != nil {
@@ -101,7 +109,7 @@ func (c *Cached) ReadAt(p []byte, off int64) (int, error) {
 func (c *Cached) gather(q []byte, off int64) (int, error) {
 	n := 0
 	for n < len(q) {
-		at := off + int64(n)
+		at := c.base + off + int64(n)
 		b, err := c.pages.Get(at / pageSize)
 		if err != nil {
 			return n, err

@@ -1,5 +1,6 @@
-// Package imagetest unpacks the small images in testdata and damages them for
-// fuzzers. It reads testdata of the package under test alone.
+// Package imagetest unpacks the small images in testdata, damages them for
+// fuzzers, and makes machines with several disks of them. It reads testdata of the
+// package under test alone.
 package imagetest
 
 import (

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/droveway/droveway/internal/image/disk"
 )
 
 // facts looks for what matters beside the system's name.
@@ -132,7 +134,7 @@ func (s *inspection) tools() []string {
 // UEFI would find.
 func (s *inspection) firmware() {
 	y := &s.report.System
-	bios, uefi := s.biosBoots(), false
+	bios, uefi := biosBoots(&s.report.Disk), false
 	for _, p := range s.report.Disk.Parts {
 		uefi = uefi || p.ESP()
 	}
@@ -149,19 +151,19 @@ func (s *inspection) firmware() {
 	y.BootLoader = s.bootLoader()
 }
 
-func (s *inspection) biosBoots() bool {
-	if c := s.report.Disk.BootCode; c == "none" || c == "" {
+func biosBoots(t *disk.Table) bool {
+	if c := t.BootCode; c == "none" || c == "" {
 		return false
 	}
-	if s.report.Disk.Kind == "gpt" {
-		for _, p := range s.report.Disk.Parts {
+	if t.Kind == "gpt" {
+		for _, p := range t.Parts {
 			if p.Type == bootPartition || p.Boot {
 				return true
 			}
 		}
 		return false
 	}
-	return s.report.Disk.Kind == "mbr" || s.report.Disk.BootCode != "unknown"
+	return t.Kind == "mbr" || t.BootCode != "unknown"
 }
 
 // bootPartition is where GRUB lies on GPT.

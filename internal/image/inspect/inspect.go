@@ -21,6 +21,7 @@ const (
 	maxBytes   = 8 << 30 // read through the cache
 	maxTime    = 2 * time.Minute
 	maxVolumes = 300
+	maxDrives  = 16 // as many as a machine may have; each has up to 8 MiB of unpacked clusters
 )
 
 // Options are what an inspection is told.
@@ -36,7 +37,8 @@ type Options struct {
 	Then func(*Report, *filesystem.Tree) error
 }
 
-// File inspects the image in a file. What an import would refuse as no disk is refused.
+// File inspects the image in a file; of an archive the first disk. What an import would
+// refuse as no disk is refused.
 func File(ctx context.Context, path string, o Options) (*Report, error) {
 	i, err := format.Open(path)
 	if err != nil {
@@ -50,7 +52,16 @@ func File(ctx context.Context, path string, o Options) (*Report, error) {
 }
 
 // Disk inspects an open image.
-func Disk(ctx context.Context, i *format.Image, o Options) (report *Report, err error) {
+func Disk(ctx context.Context, i *format.Image, o Options) (*Report, error) {
+	return Disks(ctx, []*format.Image{i}, o)
+}
+
+// Disks inspects the disks of one machine, in the order in which it has them, as one: what
+// spans them is joined. The limits are those of one disk, for all of them.
+func Disks(ctx context.Context, images []*format.Image, o Options) (report *Report, err error) {
+	if len(images) == 0 || len(images) > maxDrives {
+		return nil, droveway.Errorf(droveway.Invalid, "inspect the image: %d disks: one machine has 1 to %d: look at each by itself", len(images), maxDrives)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, maxTime, fmt.Errorf("it takes more than %s: the disk is damaged or hostile", maxTime))
 	defer cancel()
 	// The readers check what they read; should one of them slip, the damage
@@ -61,10 +72,11 @@ func Disk(ctx context.Context, i *format.Image, o Options) (report *Report, err 
 		}
 	}()
 	began := time.Now()
-	budget := block.NewBudget(ctx, block.Cache(i, i.Size), maxBytes)
-	s := &inspection{
-		ctx: ctx, disk: budget, size: i.Size, catalog: o.Catalog, keys: o.Keys,
-		report: &Report{Image: Image{Format: string(i.Kind), Variant: i.Variant, Member: i.Inside, Size: i.Size}},
+	all := inARow(images)
+	budget := block.NewBudget(ctx, block.Cache(all, all.size), maxBytes)
+	s := &inspection{ctx: ctx, catalog: o.Catalog, keys: o.Keys, report: &Report{}}
+	if err := s.addDrives(images, all, budget); err != nil {
+		return nil, err
 	}
 	if err := s.run(o.OneOfMany); err != nil {
 		return nil, err
@@ -79,11 +91,11 @@ func Disk(ctx context.Context, i *format.Image, o Options) (report *Report, err 
 	return s.report, o.Then(s.report, s.tree)
 }
 
-// inspection is one run: first how the disk is divided, then what is in it.
+// inspection is one run: first how the disks are divided, then what is in it.
 type inspection struct {
 	ctx     context.Context // of the one run
-	disk    io.ReaderAt
-	size    int64
+	drives  []*drive
+	order   []*drive // as fstab counts them; nil: not known yet
 	catalog *identify.Catalog
 	keys    []luks.Key
 
@@ -98,6 +110,7 @@ type volume struct {
 	Volume
 	r     io.ReaderAt
 	part  *disk.Part
+	drive *drive // nil: it is made of other volumes
 	found filesystem.Volume
 	alias []string // other names of it, as in fstab
 
@@ -106,12 +119,6 @@ type volume struct {
 }
 
 func (s *inspection) run(oneOfMany bool) error {
-	table, err := disk.ReadTable(s.disk, s.size)
-	if err != nil {
-		return err
-	}
-	s.report.Disk = table
-	s.report.Notes = append(s.report.Notes, table.Notes...)
 	s.findVolumes()
 	s.listVolumes()
 	if !oneOfMany {
@@ -124,6 +131,7 @@ func (s *inspection) run(oneOfMany bool) error {
 		s.openRoot(roots)
 	}
 	s.openUSR()
+	s.boot()
 	s.identify()
 	switch {
 	case s.windows != nil:
@@ -132,6 +140,7 @@ func (s *inspection) run(oneOfMany bool) error {
 		s.facts()
 	}
 	s.firmware()
+	s.describeDrives()
 	s.listVolumes() // again: by now it is known where they are mounted
 	return nil
 }

@@ -49,6 +49,7 @@ func (s *inspection) tryKeys(v *volume) {
 		if a := s.add(v.Name+"/open", inside, inside.Size, nil); a != nil {
 			a.alias = []string{"/dev/mapper/luks-" + v.UUID}
 			v.inside = a
+			s.on(a, v.Name)
 		}
 		return
 	}

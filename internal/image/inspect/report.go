@@ -12,6 +12,7 @@ type Report struct {
 	Volumes   []Volume        `json:"volumes"`
 	OS        identify.Report `json:"os"`
 	System    System          `json:"system"`
+	Disks     []Drive         `json:"disks,omitempty"` // all of them, if there are several; Image and Disk are of the one that boots
 	Notes     []string        `json:"notes,omitempty"` // what was damaged or left out
 	ReadBytes int64           `json:"read_bytes"`
 	TookMS    int64           `json:"took_ms"`
@@ -27,17 +28,27 @@ type Image struct {
 	Size    int64  `json:"size"`             // bytes a guest sees
 }
 
+// Drive is one of several disks.
+type Drive struct {
+	Number int        `json:"number"` // from 1 on
+	Image  Image      `json:"image"`
+	Disk   disk.Table `json:"disk"`
+	Boots  bool       `json:"boots,omitempty"`  // the machine boots from it
+	Mounts []string   `json:"mounts,omitempty"` // what the guest has of it, whole or in part
+}
+
 // Volume is a partition, a logical volume or the whole disk.
 type Volume struct {
-	Name      string   `json:"name"` // "p1", "vg/root", "md/…", "disk", "p1/open"
-	Kind      string   `json:"kind"` // "ext4", "luks2", …
+	Name      string   `json:"name"`            // "p1", "vg/root", "md/…", "disk", "p1/open"; of several disks "disk2:p1"
+	Disks     []int    `json:"disks,omitempty"` // that it is on, if there are several
+	Kind      string   `json:"kind"`            // "ext4", "luks2", …
 	UUID      string   `json:"uuid,omitempty"`
 	Label     string   `json:"label,omitempty"`
 	Size      int64    `json:"size"` // bytes
 	Free      int64    `json:"free"` // bytes; -1: unknown
 	Dirty     string   `json:"dirty,omitempty"`
 	Encrypted bool     `json:"encrypted,omitempty"`
-	Missing   int      `json:"missing,omitempty"`  // members of the array that are not on this disk
+	Missing   int      `json:"missing,omitempty"`  // members of the array that are not here
 	Unlocked  bool     `json:"unlocked,omitempty"` // what is inside follows as NAME/open
 	Tokens    []string `json:"tokens,omitempty"`   // other ways to unlock it, as "clevis"
 	Mount     string   `json:"mount,omitempty"`    // where the guest has it

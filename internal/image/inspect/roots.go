@@ -234,10 +234,8 @@ var firstDisks = []string{"sda", "hda", "vda", "xvda", "nvme0n1p", "mmcblk0p"}
 // ours reports whether a name of fstab means this disk: it is the one that the
 // root is on, or else the first one.
 func (s *inspection) ours(disk string) bool {
-	for _, m := range s.report.System.Fstab {
-		if n := diskName.FindStringSubmatch(m.Spec); n != nil && m.Path == "/" {
-			return n[1] == disk
-		}
+	if root := s.rootName(); root != "" {
+		return root == disk
 	}
 	return slices.Contains(firstDisks, disk)
 }
@@ -253,12 +251,8 @@ func (s *inspection) bySpec(spec string) *volume {
 			return v
 		}
 	}
-	if m := diskName.FindStringSubmatch(spec); m != nil && s.ours(m[1]) {
-		for _, v := range s.volumes {
-			if v.Name == "p"+m[2] {
-				return v
-			}
-		}
+	if m := diskName.FindStringSubmatch(spec); m != nil {
+		return s.partition(s.driveOf(m[1]), m[2])
 	}
 	return nil
 }

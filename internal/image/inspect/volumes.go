@@ -10,23 +10,42 @@ import (
 	"github.com/droveway/droveway/internal/image/filesystem/probe"
 )
 
-// findVolumes lists what the disk is divided into: partitions, or the whole
+// findVolumes lists what the disks are divided into: partitions, or the whole
 // disk, then the members of arrays, then logical volumes.
 func (s *inspection) findVolumes() {
-	if s.report.Disk.Kind == "none" {
-		s.add("disk", s.disk, s.size, nil)
-	}
-	for i := range s.report.Disk.Parts {
-		p := &s.report.Disk.Parts[i]
-		if p.Size < 4096 || extendedType(p.Type) {
-			continue
-		}
-		s.add(fmt.Sprintf("p%d", p.Number), block.Section(s.disk, p.Start, p.Size), p.Size, p)
+	for _, d := range s.drives {
+		s.divide(d)
 	}
 	s.openArrays()
 	s.unlock()
 	s.openGroups()
 	s.unlock()
+}
+
+func (s *inspection) divide(d *drive) {
+	if d.table.Kind == "none" {
+		s.addOn(d, "disk", d.r, d.size, nil)
+	}
+	for i := range d.table.Parts {
+		p := &d.table.Parts[i]
+		if p.Size < 4096 || extendedType(p.Type) {
+			continue
+		}
+		s.addOn(d, fmt.Sprintf("p%d", p.Number), block.Section(d.r, p.Start, p.Size), p.Size, p)
+	}
+}
+
+// addOn adds a volume that is a part of a disk. If there are several, its name says of
+// which.
+func (s *inspection) addOn(d *drive, name string, r io.ReaderAt, size int64, p *disk.Part) {
+	v := s.add(d.prefix+name, r, size, p)
+	if v == nil {
+		return
+	}
+	v.drive = d
+	if d.prefix != "" {
+		v.Disks = []int{d.number}
+	}
 }
 
 func extendedType(t string) bool { return t == "05" || t == "0f" || t == "85" }
@@ -73,6 +92,7 @@ func (s *inspection) openArrays() {
 		name := array.Volume()
 		if a := s.add(name, array.R, array.Size, nil); a != nil {
 			a.Missing = array.Missing
+			s.on(a, array.Members...)
 			a.alias = []string{"/dev/" + name, "/dev/md" + strings.TrimPrefix(name, "md/")}
 		}
 	}
@@ -110,9 +130,20 @@ func (s *inspection) openGroups() {
 			continue
 		}
 		if v := s.add(name, lv.R, lv.Size, nil); v != nil {
+			s.on(v, physical(&lv)...)
 			v.alias = []string{"/dev/" + name, "/dev/mapper/" + mapperName(lv.Group) + "-" + mapperName(lv.Name)}
 		}
 	}
+}
+
+// physical are the volumes that a logical one lies on.
+func physical(lv *disk.LogicalVolume) (all []string) {
+	for _, p := range lv.Pieces {
+		for _, l := range p.Legs {
+			all = append(all, l.Volume)
+		}
+	}
+	return all
 }
 
 // mapperName doubles hyphens, as the device mapper does.

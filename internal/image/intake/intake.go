@@ -83,7 +83,7 @@ type Request struct {
 	Link   string // that the server fetches; may hold secrets
 	Shown  string // where that is, for people; empty: the link without its secrets
 	Upload string // name of an upload that is whole, instead of a link
-	Disk   string // which disk of an archive, by number or name; empty: all
+	Disk   string // which disks of an archive, by number, name or machine; empty: all
 	SHA256 string // that the source must have; empty: any
 
 	Repair    droveway.Repair    // empty: auto

@@ -12,6 +12,7 @@ import (
 type Disk struct {
 	Member
 	ID       string // in the OVF; empty without one
+	Machine  string // that has it, as the OVF calls it; empty: it does not say
 	Capacity int64  // bytes, as the OVF says; 0: it does not
 }
 
@@ -40,7 +41,7 @@ func (a *Archive) findDisks() error {
 			return droveway.Errorf(droveway.Invalid, "ova: disk %q is in the file %q, which is not in the archive", d.id, d.file)
 		}
 		if !slices.ContainsFunc(a.Disks, func(have Disk) bool { return have.Name == m.Name }) {
-			a.Disks = append(a.Disks, Disk{Member: m, ID: d.id, Capacity: d.capacity})
+			a.Disks = append(a.Disks, Disk{Member: m, ID: d.id, Machine: d.machine, Capacity: d.capacity})
 		}
 	}
 	return nil

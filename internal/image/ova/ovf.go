@@ -32,12 +32,43 @@ type envelope struct {
 		Units    string `xml:"capacityAllocationUnits,attr"`
 		Parent   string `xml:"parentRef,attr"`
 	} `xml:"DiskSection>Disk"`
+	content
+}
+
+// content is the machines of an envelope, or of a collection in it.
+type content struct {
+	Machines    []machine `xml:"VirtualSystem"`
+	Collections []content `xml:"VirtualSystemCollection"`
+}
+
+// machine is a virtual system: its disks are named as ovf:/disk/ID.
+type machine struct {
+	ID        string   `xml:"id,attr"`
+	Resources []string `xml:"VirtualHardwareSection>Item>HostResource"`
+	Storage   []string `xml:"VirtualHardwareSection>StorageItem>HostResource"` // OVF 2
+}
+
+// owners says which machine has a disk, by the disk's identifier. Of several the first
+// counts.
+func (c *content) owners(into map[string]string) {
+	for _, m := range c.Machines {
+		for _, r := range append(m.Resources, m.Storage...) {
+			_, disk, ok := strings.Cut(strings.TrimSpace(r), "/disk/")
+			if _, known := into[disk]; ok && !known {
+				into[disk] = m.ID
+			}
+		}
+	}
+	for i := range c.Collections {
+		c.Collections[i].owners(into)
+	}
 }
 
 // listed is a disk as an OVF names it.
 type listed struct {
 	id, file string
-	capacity int64 // bytes
+	machine  string // that has it; empty: none says so
+	capacity int64  // bytes
 }
 
 // parseOVF reads which disks an OVF names; one without a file is blank, and left
@@ -53,6 +84,8 @@ func parseOVF(text []byte) ([]listed, error) {
 		return nil, droveway.Errorf(droveway.Invalid, "ovf: %d disks: at most %d are believed", len(e.Disks), maxDisks)
 	}
 	var disks []listed
+	machines := map[string]string{}
+	e.owners(machines)
 	for _, k := range e.Disks {
 		if k.Parent != "" {
 			return nil, droveway.Errorf(droveway.Invalid, "ovf: disk %q is a snapshot on disk %q: consolidate the snapshots and export again", k.ID, k.Parent)
@@ -68,7 +101,7 @@ func parseOVF(text []byte) ([]listed, error) {
 		if err != nil {
 			return nil, droveway.Errorf(droveway.Invalid, "ovf: disk %q: %w", k.ID, err)
 		}
-		disks = append(disks, listed{k.ID, file, size})
+		disks = append(disks, listed{k.ID, file, machines[k.ID], size})
 	}
 	return disks, nil
 }

@@ -167,6 +167,7 @@ func MakeWith(r *inspect.Report, t *filesystem.Tree, o Options) (*Plan, error) {
 	} else {
 		p.unixPlan()
 	}
+	p.checkDisks()
 	return p.plan, nil
 }
 

@@ -30,10 +30,11 @@ type Source struct {
 
 // Disk is a disk of a source.
 type Disk struct {
-	Member string          // in an archive; empty: the source is the disk
-	From   string          // format and variant
-	Size   int64           // bytes a guest sees
-	Kept   droveway.Format // the file is kept as it is; empty: it is converted
+	Member  string          // in an archive; empty: the source is the disk
+	Machine string          // that has it, if the source says so
+	From    string          // format and variant
+	Size    int64           // bytes a guest sees
+	Kept    droveway.Format // the file is kept as it is; empty: it is converted
 
 	at ova.Disk
 }
@@ -165,11 +166,14 @@ func (s *Source) readArchive(r *block.Cached) error {
 		if err != nil {
 			return droveway.Errorf(droveway.KindOf(err), "ova: member %q: %w", k.Name, err)
 		}
-		d.at = k
+		d.at, d.Machine = k, k.Machine
 		s.Disks = append(s.Disks, d)
 		if k.Capacity != 0 && k.Capacity != d.Size {
 			s.Notes = append(s.Notes, fmt.Sprintf("disk %s has %d bytes, the OVF says %d: what the disk says counts", k.Name, d.Size, k.Capacity))
 		}
+	}
+	if text := machinesText(s.Disks); text != "" {
+		s.Notes = append(s.Notes, text+": --disk MACHINE takes the disks of one")
 	}
 	s.Notes = append(s.Notes, manifestNote(a))
 	return nil

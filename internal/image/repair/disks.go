@@ -1,0 +1,62 @@
+package repair
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/droveway/droveway/internal/image/inspect"
+)
+
+// startMounts are those without which a system does not start.
+var startMounts = []string{"/", "/boot", "/boot/efi", "/efi", "/usr"}
+
+// disks are those without which the system does not start; none if there is one alone.
+func (p *planner) disks() (all []int) {
+	for _, v := range p.r.Volumes {
+		if slices.Contains(startMounts, path.Clean(v.Mount)) {
+			all = append(all, v.Disks...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// elsewhere reports whether a volume is on other disks than what the system needs to start.
+func (p *planner) elsewhere(volume string) bool {
+	i := slices.IndexFunc(p.r.Volumes, func(v inspect.Volume) bool { return v.Name == volume })
+	if i < 0 || volume == "" {
+		return false
+	}
+	own := p.disks()
+	return slices.ContainsFunc(p.r.Volumes[i].Disks, func(d int) bool { return !slices.Contains(own, d) })
+}
+
+// checkDisks says of a system on several disks that nothing is changed in it: each becomes
+// an image, and a repair is of one. What it would need is to be done before.
+func (p *planner) checkDisks() {
+	disks := p.disks()
+	if len(disks) < 2 {
+		return
+	}
+	level, advice := Warning, "give the machine all of them, that which boots first"
+	var what []string
+	if p.plan.Needed() {
+		level = Blocker
+		for _, s := range p.plan.Steps {
+			what = append(what, s.What)
+		}
+		advice = "make these changes where it came from, or put it on one disk: " + strings.Join(what, "; ")
+	}
+	p.plan.Steps = []Step{}
+	p.find(level, "the system is on the disks "+numbers(disks)+" together", "each becomes an image of its own, and what needs several is not repaired", advice)
+}
+
+func numbers(of []int) string {
+	var all []string
+	for _, n := range of {
+		all = append(all, fmt.Sprint(n))
+	}
+	return strings.Join(all, ", ")
+}
