@@ -234,7 +234,7 @@ func (a *Agent) handlers() map[string]bus.Handler {
 		verbGiveBack:  command(a, verbGiveBack, a.giveBack),
 		verbHome:      command(a, verbHome, a.home),
 		verbLeave:     command(a, verbLeave, a.leave),
-		verbProbe:     command(a, verbProbe, a.probe),
+		verbProbe:     watching(a, verbProbe, a.probe),
 		verbHurry:     command(a, verbHurry, a.hurry),
 		verbDirty:     command(a, verbDirty, a.dirtyRate),
 	}
@@ -265,6 +265,33 @@ func (i Instance) ref() Ref { return Ref{i.Machine, i.Token} }
 // command is a handler that changes a machine: it runs as a task, with the
 // machine to itself, and only if no greater token has been seen.
 func command[In order, Out any](a *Agent, verb string, fn func(context.Context, *machine, In, *task) (Out, error)) bus.Handler {
+	return ordered(a, verb, func(ctx context.Context, m *machine, in In, t *task) (any, error) {
+		defer m.mu.Unlock()
+		defer a.forgetBlank(m)
+		if err := a.admit(ctx, m, in); err != nil {
+			return nil, err
+		}
+		defer a.changed()
+		return fn(ctx, m, in, t)
+	})
+}
+
+// watching is a handler that is admitted as a command is and then only looks, for as
+// long as it takes: commands that come meanwhile do not wait for it.
+func watching[In order, Out any](a *Agent, verb string, fn func(context.Context, *machine, In) (Out, error)) bus.Handler {
+	return ordered(a, verb, func(ctx context.Context, m *machine, in In, _ *task) (any, error) {
+		err := a.admit(ctx, m, in)
+		a.forgetBlank(m)
+		m.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		return fn(ctx, m, in)
+	})
+}
+
+// ordered is a handler that runs fn as a task; fn gives the machine free.
+func ordered[In order](a *Agent, verb string, fn func(context.Context, *machine, In, *task) (any, error)) bus.Handler {
 	return func(ctx context.Context, raw json.RawMessage) (any, error) {
 		in, err := decode[In](raw)
 		if err != nil {
@@ -283,22 +310,22 @@ func command[In order, Out any](a *Agent, verb string, fn func(context.Context, 
 			a.tasks.stop(r.Machine, verb)
 		}
 		return a.tasks.do(ctx, taskKey{r.Machine, verb, r.Token, string(raw)}, func(ctx context.Context, t *task) (any, error) {
-			m := a.lock(r.Machine)
-			defer m.mu.Unlock()
-			defer a.forgetBlank(m)
-			if err := m.rec.admit(r.Token, in); err != nil {
-				return nil, err
-			}
-			defer a.changed()
-			if err := a.attach(ctx, m); err != nil {
-				return nil, err
-			}
-			if err := a.review(ctx, m); err != nil {
-				return nil, err
-			}
-			return fn(ctx, m, in, t)
+			return fn(ctx, a.lock(r.Machine), in, t)
 		})
 	}
+}
+
+// admit refuses an order that is older than what the host has seen, or for a machine of
+// which nobody knows what runs. The caller holds the machine.
+func (a *Agent) admit(ctx context.Context, m *machine, in order) error {
+	if err := m.rec.admit(in.ref().Token, in); err != nil {
+		return err
+	}
+	if err := a.attach(ctx, m); err != nil {
+		a.changed()
+		return err
+	}
+	return a.review(ctx, m)
 }
 
 // ends reports whether a verb makes the others that run pointless.

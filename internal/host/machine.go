@@ -176,14 +176,7 @@ func noInstance(machine string) error {
 }
 
 // must refuses a command in a role that it is not for.
-func (m *machine) must(verb string, roles ...Role) error {
-	for _, r := range roles {
-		if m.rec.Role == r {
-			return nil
-		}
-	}
-	return droveway.Errorf(droveway.Conflict, "machine %s is %s on this host: %s is for %v", m.name, m.rec.Role, verb, roles)
-}
+func (m *machine) must(verb string, roles ...Role) error { return m.rec.must(verb, roles...) }
 
 // hold makes inst the instance of the machine and watches it.
 func (a *Agent) hold(m *machine, inst hypervisor.Instance) {

@@ -45,6 +45,14 @@ func (r *record) left(role Role) Role {
 	return role
 }
 
+// must refuses a command in a role that it is not for.
+func (r *record) must(verb string, roles ...Role) error {
+	if slices.Contains(roles, r.Role) {
+		return nil
+	}
+	return droveway.Errorf(droveway.Conflict, "machine %s is %s on this host: %s is for %v", r.Instance.Machine, r.Role, verb, roles)
+}
+
 // admit refuses a command that is older than what the host has seen.
 func (r *record) admit(token uint64, in order) error {
 	i, isInstance := instanceOf(in)

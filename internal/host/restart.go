@@ -39,9 +39,11 @@ func (a *Agent) leave(ctx context.Context, m *machine, s Stop, _ *task) (Exporte
 
 // probe waits until the guest gives a sign of life: each of its network cards
 // answers for its address. A guest without one shows that it boots by what it
-// writes to its console; that it goes on, only its hypervisor can say.
-func (a *Agent) probe(ctx context.Context, m *machine, p Probe, t *task) (Observed, error) {
-	if err := m.must(verbProbe, RoleHome, RoleHydrating); err != nil {
+// writes to its console; that it goes on, only its hypervisor can say. It may take
+// minutes, or never come: the machine can move or stop meanwhile.
+func (a *Agent) probe(ctx context.Context, m *machine, p Probe) (Observed, error) {
+	rec := m.record()
+	if err := rec.must(verbProbe, RoleHome, RoleHydrating); err != nil {
 		return Observed{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.Within)
@@ -76,10 +78,11 @@ func endWith(ctx context.Context, inst hypervisor.Instance, end func()) {
 }
 
 func (a *Agent) alive(ctx context.Context, m *machine, boots bool) error {
-	if a.cfg.Fabric == nil || len(m.rec.Instance.NICs) == 0 {
+	nics := m.record().Instance.NICs
+	if a.cfg.Fabric == nil || len(nics) == 0 {
 		return a.runs(ctx, m, boots)
 	}
-	for _, c := range m.rec.Instance.NICs {
+	for _, c := range nics {
 		if err := a.cfg.Fabric.Probe(ctx, c.Network.VNI, c.MAC, c.Address.Addr()); err != nil {
 			return err
 		}

@@ -93,6 +93,43 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 	refused(t, r.give("fly", web, 5), droveway.Unsupported, "fly")
 }
 
+// A guest that is waited for, to give a sign of life, can move and stop meanwhile; the
+// wait ends with it.
+func TestProbeHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	r, ctx := newRig(t), t.Context()
+	n := r.host("a")
+	n.runs(5)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.Probe(ctx, "a", Probe{Ref: ref(5), Within: time.Hour, Boots: true})
+		ended <- err
+	}()
+	eventually(t, "the guest is waited for", func() bool {
+		n.tasks.mu.Lock()
+		defer n.tasks.mu.Unlock()
+		for key := range n.tasks.running {
+			if key.verb == verbProbe {
+				return true
+			}
+		}
+		return false
+	})
+	begun := time.Now()
+	_, err := r.Secondary(ctx, "a", Secondary{Ref: ref(5)})
+	must(t, err)
+	if took := time.Since(begun); took >= waitMax {
+		t.Errorf("the first step of its move took %s", took)
+	}
+	_, err = r.Cancel(ctx, "a", ref(5))
+	must(t, err)
+	_, err = r.Stop(ctx, "a", Stop{Ref: ref(5)})
+	must(t, err)
+	if err := <-ended; err == nil {
+		t.Error("a guest that was stopped gave a sign of life")
+	}
+}
+
 // Nobody waits for a sign of life of a guest that has died.
 func TestProbeOfAGuestThatDies(t *testing.T) {
 	t.Parallel()
