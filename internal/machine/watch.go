@@ -2,6 +2,7 @@ package machine
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -98,6 +99,9 @@ func (c *Controller) watchHosts(ctx context.Context) error {
 		}
 		if again || was.State != is.State || was.Address != is.Address {
 			c.hostChanged(ch.Name, known)
+		}
+		if again || is.State == droveway.HostReady && was.State != is.State || !slices.Equal(was.Held, is.Held) {
+			c.cfg.Jobs.Nudge() // it may do now what it refused
 		}
 		return nil
 	})

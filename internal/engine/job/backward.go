@@ -23,6 +23,7 @@ func (x *execution[S]) unwind(why error) error {
 func (x *execution[S]) retreat() error {
 	s := x.steps[len(x.rec.Job.Done)]
 	for n := (Failures{}); s.Undo != nil; {
+		changes := x.env.Changes()
 		failure := x.call(x.ctx, s.Name, s.Undo)
 		if x.ctx.Err() != nil {
 			return context.Cause(x.ctx)
@@ -31,7 +32,7 @@ func (x *execution[S]) retreat() error {
 			break
 		}
 		n.add(failure)
-		if err := x.retry(x.ctx, s.Name, failure, n); err != nil {
+		if err := x.retry(x.ctx, s.Name, failure, n, changes); err != nil {
 			return err
 		}
 	}

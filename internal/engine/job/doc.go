@@ -23,9 +23,10 @@
 // A step that must not be given up, after the point or on the way back, is tried for
 // ever. What was away is tried again within seconds. What is refused, that is, fails in
 // a way that another attempt does not mend, is so after ten times in a row taken to
-// need somebody: the job is stuck, an event says it, and the attempts become two
-// minutes apart. Nobody can end such a job from outside, since it alone knows on which
-// side of the point the world is; once the cause is mended it goes on.
+// need somebody: the job is stuck, an event says it, and the attempts become up to half
+// a minute apart, unless Manager.Nudge tells that something has changed. Nobody can end
+// such a job from outside, since it alone knows on which side of the point the world is;
+// once the cause is mended it goes on.
 //
 // A step is written into the journal before it begins. That is what makes the
 // point of no return sharp: Cancel and the journal entry of the point's begin are

@@ -20,7 +20,8 @@ const maxAttempts = 10
 const (
 	retryMin   = 100 * time.Millisecond
 	retryMax   = 5 * time.Second
-	refusedMax = 2 * time.Minute
+	refusedMax = 30 * time.Second
+	wakeRest   = time.Second // between a sign that something has changed and the attempt
 )
 
 // Journal makes a record durable.
@@ -36,7 +37,8 @@ type Env struct {
 	Journal Journal
 	Asked   <-chan int                            // the number, as Record.Cancels counts them, of a cancel that is asked for; may be nil; of what was asked before, the record tells
 	Log     *slog.Logger                          // has the key job
-	Retry   func(Failures) time.Duration          // the wait after an attempt; nil: 100 ms to 5 s, to 2 min for what is refused each time
+	Retry   func(Failures) time.Duration          // the wait after an attempt; nil: 100 ms to 5 s, to 30 s for what is refused each time
+	Changes func() <-chan struct{}                // closed once something has changed that a step may wait for; may be nil
 	Changed func(Record)                          // after state or step has changed, or the job is stuck; may be nil
 	Timed   func(step string, took time.Duration) // after a Do or Undo; may be nil
 }
@@ -44,6 +46,9 @@ type Env struct {
 func (e *Env) fill() {
 	if e.Retry == nil {
 		e.Retry = retryDelay
+	}
+	if e.Changes == nil {
+		e.Changes = func() <-chan struct{} { return nil }
 	}
 	if e.Changed == nil {
 		e.Changed = func(Record) {}
@@ -97,7 +102,7 @@ func (f Failures) stuck() bool { return f.Refused >= maxAttempts }
 
 func retryDelay(f Failures) time.Duration {
 	if f.stuck() {
-		return min(retryMax<<min(f.Refused-maxAttempts, 10), refusedMax)
+		return min(retryMax<<min((f.Refused-maxAttempts)/2, 10), refusedMax)
 	}
 	return min(retryMin<<min(f.All-1, 10), retryMax)
 }

@@ -80,6 +80,7 @@ func (x *execution[S]) attempts(s Step[S]) (failure, err error) {
 		if x.rec.decided() || x.cancelled() { // it would not hear, or has heard
 			ctx = x.ctx
 		}
+		changes := x.env.Changes()
 		failure := x.call(ctx, s.Name, s.Do)
 		n.add(failure)
 		switch {
@@ -95,7 +96,7 @@ func (x *execution[S]) attempts(s Step[S]) (failure, err error) {
 		if x.cancelled() {
 			ctx = x.ctx
 		}
-		if err := x.retry(ctx, s.Name, failure, n); err != nil {
+		if err := x.retry(ctx, s.Name, failure, n, changes); err != nil {
 			return nil, err
 		}
 		if x.mayStop() {

@@ -41,7 +41,7 @@ func TestRetryDelay(t *testing.T) {
 	if d := retryDelay(Failures{All: 1 << 40}); d != 5*time.Second {
 		t.Errorf("much later: %s", d)
 	}
-	if d := retryDelay(Failures{All: 1 << 40, Refused: 1 << 40}); d != 2*time.Minute {
+	if d := retryDelay(Failures{All: 1 << 40, Refused: 1 << 40}); d != 30*time.Second {
 		t.Errorf("much later, of what is refused: %s", d)
 	}
 }

@@ -50,6 +50,7 @@ type Manager struct {
 	kinds   map[string]Kind
 	running map[string]*asked // also those left alone, so that they are not taken again
 	ended   history
+	nudged  chan struct{} // closed, and another made, by Nudge
 }
 
 // asked is how a running job hears of a cancel.
@@ -83,6 +84,7 @@ func NewManager(cfg ManagerConfig) *Manager {
 		kinds:   map[string]Kind{},
 		running: map[string]*asked{},
 		ended:   history{at: map[string]time.Time{}},
+		nudged:  make(chan struct{}),
 	}
 }
 
@@ -91,6 +93,22 @@ func (m *Manager) Register(k Kind) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.kinds[k.Name()] = k
+}
+
+// Nudge has the jobs that are stuck try again soon: something has changed that they may
+// have waited for, a host is back perhaps.
+func (m *Manager) Nudge() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.nudged)
+	m.nudged = make(chan struct{})
+}
+
+// Changes gives what the next Nudge closes.
+func (m *Manager) Changes() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.nudged
 }
 
 func (m *Manager) kind(name string) (Kind, error) {

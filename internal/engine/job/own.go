@@ -96,7 +96,7 @@ func (m *Manager) execute(ctx context.Context, name string, l *lease.Lease, aske
 	m.metrics.running.WithLabelValues(kind).Inc()
 	defer m.metrics.running.WithLabelValues(kind).Dec()
 	return p.execute(ctx, rec, Env{
-		Journal: j, Asked: asked, Log: log,
+		Journal: j, Asked: asked, Log: log, Changes: m.Changes,
 		Changed: func(rec Record) { m.tell(ctx, rec, log) },
 		Timed: func(step string, took time.Duration) {
 			m.metrics.seconds.WithLabelValues(kind, step).Observe(took.Seconds())

@@ -17,6 +17,7 @@ type watched struct {
 	at   []time.Time // of the attempts
 	told []droveway.Job
 	memory
+	changes func() <-chan struct{} // nil: none are heard of
 }
 
 func (w *watched) run(t *testing.T, do func(*job.Run[none]) error) *job.Record {
@@ -30,7 +31,7 @@ func (w *watched) run(t *testing.T, do func(*job.Run[none]) error) *job.Record {
 		t.Fatal(err)
 	}
 	err = job.Execute(t.Context(), rec, steps, job.Env{
-		Journal: w, Log: slog.New(slog.DiscardHandler),
+		Journal: w, Log: slog.New(slog.DiscardHandler), Changes: w.changes,
 		Changed: func(r job.Record) { w.told = append(w.told, r.Job) },
 	})
 	if err != nil {
@@ -59,10 +60,10 @@ func TestStuck(t *testing.T) {
 		if rec.Job.State != droveway.JobSucceeded || !rec.Job.Stuck.IsZero() {
 			t.Errorf("the job %s, stuck since %s; want succeeded and no more", rec.Job.State, rec.Job.Stuck)
 		}
-		if n := len(w.at); n > 120 {
+		if n := len(w.at); n > 380 {
 			t.Errorf("%d attempts in three hours", n)
 		}
-		if late := w.at[len(w.at)-1].Sub(begun.Add(3 * time.Hour)); late > 2*time.Minute {
+		if late := w.at[len(w.at)-1].Sub(begun.Add(3 * time.Hour)); late > 30*time.Second {
 			t.Errorf("it goes on %s after the cause was mended", late)
 		}
 		var told int
@@ -77,6 +78,86 @@ func TestStuck(t *testing.T) {
 		}
 		if told != 1 {
 			t.Errorf("told %d times that the job is stuck, want once", told)
+		}
+	})
+}
+
+// The waits of a job that is stuck grow from those before without a leap.
+func TestStuckGrowsSmoothly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{}
+		w.run(t, until(time.Now().Add(10*time.Minute), droveway.Errorf(droveway.Conflict, "no")))
+		var before time.Duration
+		for n := 1; n < len(w.at); n++ {
+			pause := w.at[n].Sub(w.at[n-1])
+			if n > 1 && (pause < before || pause > 2*before) || pause > 30*time.Second {
+				t.Errorf("%s after %s before attempt %d", pause, before, n+1)
+			}
+			before = pause
+		}
+		if before != 30*time.Second {
+			t.Errorf("the last wait is %s", before)
+		}
+	})
+}
+
+// A job that is stuck goes on soon after a sign that something has changed, however
+// short before it had tried; a swarm of signs is one attempt, and one that comes during
+// an attempt is not missed.
+func TestStuckHearsOfChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := job.NewManager(job.ManagerConfig{})
+		w, begun := &watched{changes: m.Changes}, time.Now()
+		mended := begun.Add(10 * time.Minute)
+		go func() {
+			time.Sleep(5 * time.Minute) // it is stuck long since
+			for range 500 {
+				m.Nudge()
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(mended.Sub(time.Now()))
+			m.Nudge()
+		}()
+		w.run(t, func(r *job.Run[none]) error {
+			if at := time.Now(); at.Sub(begun) > 8*time.Minute && at.Before(mended) {
+				time.Sleep(mended.Add(time.Millisecond).Sub(at)) // at work when it is mended
+				return droveway.Errorf(droveway.Conflict, "as it was when the attempt began")
+			}
+			return until(mended, droveway.Errorf(droveway.Conflict, "no"))(r)
+		})
+		var swarm int
+		for _, at := range w.at {
+			if since := at.Sub(begun.Add(5 * time.Minute)); since > 0 && since < 3*time.Second {
+				swarm++
+			}
+		}
+		if swarm != 1 {
+			t.Errorf("%d attempts after 500 signs in half a second, want 1", swarm)
+		}
+		if late := w.at[len(w.at)-1].Sub(mended); late > 2*time.Second {
+			t.Errorf("it goes on %s after it was mended", late)
+		}
+	})
+}
+
+// What is tried within seconds anyway is not tried more often for a sign: the attempts
+// before the point are counted.
+func TestChangesUseNoAttemptsUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := job.NewManager(job.ManagerConfig{})
+		w, end := &watched{changes: m.Changes}, time.Now().Add(time.Minute)
+		go func() {
+			for time.Now().Before(end) {
+				m.Nudge()
+				time.Sleep(10 * time.Millisecond)
+			}
+		}()
+		w.run(t, until(end, droveway.Errorf(droveway.Unavailable, "host a is away")))
+		if n := len(w.at); n > 20 {
+			t.Errorf("%d attempts in a minute", n)
 		}
 	})
 }

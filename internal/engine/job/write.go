@@ -86,20 +86,40 @@ func (x *execution[S]) call(ctx context.Context, step string, fn func(context.Co
 	return fn(ctx, &Run[S]{State: &x.state, Job: x.rec.Job.Name, Log: log, x: x})
 }
 
-// retry notes why a step is to be tried again, and waits.
-func (x *execution[S]) retry(ctx context.Context, step string, failure error, n Failures) error {
+// retry notes why a step is to be tried again, and waits; if the job is stuck, no longer
+// than until something changes that was so at the attempt.
+func (x *execution[S]) retry(ctx context.Context, step string, failure error, n Failures, changes <-chan struct{}) error {
 	log := x.env.Log.With("step", step, "attempt", n.All, "error", failure)
 	if err := x.note(failure, n, log); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(x.env.Retry(n)):
+	if !n.stuck() {
+		changes = nil // it is tried soon anyway, and not often enough to use attempts up
 	}
+	wait(ctx, x.env.Retry(n), changes)
 	if x.ctx.Err() != nil {
 		return context.Cause(x.ctx)
 	}
 	return nil
+}
+
+// wait waits for a time, or until shortly after a change: changes come in swarms, and one
+// attempt is to see all of a swarm.
+func wait(ctx context.Context, most time.Duration, changes <-chan struct{}) {
+	end := time.NewTimer(most)
+	defer end.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-end.C:
+		return
+	case <-changes: // never, if nil
+	}
+	select {
+	case <-ctx.Done():
+	case <-end.C:
+	case <-time.After(wakeRest):
+	}
 }
 
 // note writes down why a step is to be tried again, and says it loudly once the job
