@@ -20,8 +20,8 @@ import (
 )
 
 // Down removes the lab of a directory, whole or in parts: processes with the
-// guests among them, mounts, namespaces, links, control groups and files. It does nothing
-// if there is none.
+// guests among them, mounts, namespaces, links, control groups and files. NotFound: there
+// was none.
 func Down(ctx context.Context, dir string) error {
 	if os.Geteuid() != 0 {
 		return droveway.Errorf(droveway.Permission, "the lab removes network namespaces and needs root: run it with sudo")
@@ -30,15 +30,42 @@ func Down(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("directory of the lab: %w", err)
 	}
+	found, err := remove(ctx, dir)
+	if err == nil && !found {
+		return droveway.Errorf(droveway.NotFound, "there is no lab in %s: name the directory of one with --dir", dir)
+	}
+	return err
+}
+
+// remove reports whether it found anything of a lab.
+func remove(ctx context.Context, dir string) (found bool, err error) {
 	id := labID(dir)
+	if found, err = traces(dir, id); err != nil {
+		return found, err
+	}
 	groups, err := killAll(ctx, id)
 	if err != nil {
-		return err
+		return found, err
 	}
 	if err := disk.Unmount(dir); err != nil { // or the files on them would go one by one
-		return err
+		return found, err
 	}
-	return errors.Join(removeGroups(groups), removeNamespaces(id), removeUplink(id), removeFiles(dir))
+	return found, errors.Join(removeGroups(groups), removeNamespaces(id), removeUplink(id), removeFiles(dir))
+}
+
+// traces reports whether anything is there of a lab.
+func traces(dir, id string) (bool, error) {
+	names, err := namespaces(id)
+	if err != nil {
+		return false, err
+	}
+	running, err := processes(id)
+	if err != nil {
+		return false, err
+	}
+	_, noLink := netlink.LinkByName(prefix(id))
+	_, noPlan := loadPlan(dir)
+	return len(names)+len(running) > 0 || noLink == nil || !droveway.Is(noPlan, droveway.NotFound), nil
 }
 
 // killAll kills what belongs to the lab until nothing is found, for a process

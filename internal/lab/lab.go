@@ -62,7 +62,8 @@ func Up(ctx context.Context, c Config) (*Lab, error) {
 	if err := l.up(ctx); err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 		defer cancel()
-		return nil, errors.Join(fmt.Errorf("lab in %s: %w", p.Dir, err), Down(ctx, p.Dir))
+		_, left := remove(ctx, p.Dir)
+		return nil, errors.Join(fmt.Errorf("lab in %s: %w", p.Dir, err), left)
 	}
 	return l, nil
 }

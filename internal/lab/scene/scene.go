@@ -127,6 +127,9 @@ func (s *Scene) Close(ctx context.Context) error {
 		s.API.Close()
 	}
 	err := lab.Down(ctx, s.dir)
+	if droveway.Is(err, droveway.NotFound) {
+		err = nil
+	}
 	if s.own != "" {
 		err = errors.Join(err, os.RemoveAll(s.own))
 	}
