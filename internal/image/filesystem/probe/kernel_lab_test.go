@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/filesystem"
 	"github.com/droveway/droveway/internal/image/filesystem/filesystemtest"
 )
@@ -65,15 +66,15 @@ func TestKernel(t *testing.T) {
 	for name, k := range kernels {
 		t.Run(name, func(t *testing.T) {
 			image := blank(t, k.size)
-			tool(t, k.make[0], append(k.make[1:], image)...)
+			disktest.Tool(t, k.make[0], append(k.make[1:], image)...)
 			for round := range uint64(2) { // the second finds the disk in use
-				mounted(t, image, k.options, func(at string) {
+				disktest.Mounted(t, image, "loop"+k.options, func(at string) {
 					w := writer{at: at, r: rand.New(rand.NewPCG(seed, round))}
 					w.grow(changes)
 				})
 			}
 			var want map[string]string // of what is on the disk, and in no cache
-			mounted(t, image, ",ro", func(at string) { want = filesystemtest.Folder(t, at) })
+			disktest.Mounted(t, image, "loop,ro", func(at string) { want = filesystemtest.Folder(t, at) })
 			compare(t, image, want)
 		})
 	}

@@ -4,25 +4,15 @@ package probe_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/droveway/droveway/internal/image/disk/disktest"
 	"github.com/droveway/droveway/internal/image/filesystem"
 	"github.com/droveway/droveway/internal/image/filesystem/filesystemtest"
 	"github.com/droveway/droveway/internal/image/filesystem/probe"
 )
-
-// tool runs a program and gives what it printed.
-func tool(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
 
 func look(t *testing.T, image string) probe.Found {
 	t.Helper()
@@ -45,7 +35,7 @@ func look(t *testing.T, image string) probe.Found {
 func blank(t *testing.T, size string) string {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "image")
-	tool(t, "truncate", "-s", size, image)
+	disktest.Tool(t, "truncate", "-s", size, image)
 	return image
 }
 
@@ -55,15 +45,15 @@ func TestMadeFromFolder(t *testing.T) {
 		name, kind, size string
 		make             func(t *testing.T, image string)
 	}{
-		{"ext2", "ext2", "64M", func(t *testing.T, i string) { tool(t, "mkfs.ext2", "-q", "-d", src, "-b", "1024", i) }},
-		{"ext3", "ext3", "64M", func(t *testing.T, i string) { tool(t, "mkfs.ext3", "-q", "-d", src, i) }},
+		{"ext2", "ext2", "64M", func(t *testing.T, i string) { disktest.Tool(t, "mkfs.ext2", "-q", "-d", src, "-b", "1024", i) }},
+		{"ext3", "ext3", "64M", func(t *testing.T, i string) { disktest.Tool(t, "mkfs.ext3", "-q", "-d", src, i) }},
 		{"ext4", "ext4", "64M", func(t *testing.T, i string) {
-			tool(t, "mkfs.ext4", "-q", "-L", "root", "-d", src, i)
+			disktest.Tool(t, "mkfs.ext4", "-q", "-L", "root", "-d", src, i)
 		}},
 		{"ext4-meta_bg", "ext4", "300M", func(t *testing.T, i string) {
-			tool(t, "mkfs.ext4", "-q", "-O", "meta_bg,^resize_inode", "-b", "1024", "-d", src, i)
+			disktest.Tool(t, "mkfs.ext4", "-q", "-O", "meta_bg,^resize_inode", "-b", "1024", "-d", src, i)
 		}},
-		{"btrfs", "btrfs", "200M", func(t *testing.T, i string) { tool(t, "mkfs.btrfs", "-q", "--rootdir", src, i) }},
+		{"btrfs", "btrfs", "200M", func(t *testing.T, i string) { disktest.Tool(t, "mkfs.btrfs", "-q", "--rootdir", src, i) }},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			image := blank(t, k.size)
@@ -85,11 +75,11 @@ func TestNTFS(t *testing.T) {
 		}
 	}
 	image := blank(t, "64M")
-	tool(t, "mkntfs", "-q", "-F", "-L", "system", image)
+	disktest.Tool(t, "mkntfs", "-q", "-F", "-L", "system", image)
 	at := t.TempDir()
-	tool(t, "ntfs-3g", image, at)
-	tool(t, "cp", "-r", src+"/.", at)
-	tool(t, "umount", at)
+	disktest.Tool(t, "ntfs-3g", image, at)
+	disktest.Tool(t, "cp", "-r", src+"/.", at)
+	disktest.Tool(t, "umount", at)
 	found := look(t, image)
 	if found.Label != "system" || found.Volume.Info().Dirty != "" {
 		t.Errorf("%+v", found.Volume.Info())
@@ -102,13 +92,13 @@ func TestSquashfs(t *testing.T) {
 	for _, how := range []string{"gzip", "lzo", "xz", "lz4", "zstd"} {
 		t.Run(how, func(t *testing.T) {
 			image := filepath.Join(t.TempDir(), "image")
-			tool(t, "mksquashfs", src, image, "-comp", how, "-quiet", "-no-progress", "-processors", "1")
+			disktest.Tool(t, "mksquashfs", src, image, "-comp", how, "-quiet", "-no-progress", "-processors", "1")
 			filesystemtest.Same(t, look(t, image).Volume, src)
 		})
 	}
 	t.Run("no fragments", func(t *testing.T) {
 		image := filepath.Join(t.TempDir(), "image")
-		tool(t, "mksquashfs", src, image, "-no-fragments", "-noI", "-noD", "-b", "4096", "-quiet", "-no-progress")
+		disktest.Tool(t, "mksquashfs", src, image, "-no-fragments", "-noI", "-noD", "-b", "4096", "-quiet", "-no-progress")
 		filesystemtest.Same(t, look(t, image).Volume, src)
 	})
 }
@@ -116,7 +106,7 @@ func TestSquashfs(t *testing.T) {
 func TestISO(t *testing.T) {
 	src := filesystemtest.Source(t)
 	image := filepath.Join(t.TempDir(), "image")
-	tool(t, "genisoimage", "-quiet", "-R", "-V", "CIDATA", "-o", image, src)
+	disktest.Tool(t, "genisoimage", "-quiet", "-R", "-V", "CIDATA", "-o", image, src)
 	found := look(t, image)
 	if found.Label != "CIDATA" {
 		t.Errorf("label %q", found.Label)
@@ -127,17 +117,8 @@ func TestISO(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tool(t, "genisoimage", "-quiet", "-J", "-o", image, src)
+	disktest.Tool(t, "genisoimage", "-quiet", "-J", "-o", image, src)
 	filesystemtest.Same(t, look(t, image).Volume, src)
-}
-
-// mounted makes a filesystem, and fills it through the kernel.
-func mounted(t *testing.T, image, options string, fill func(at string)) {
-	t.Helper()
-	at := t.TempDir()
-	tool(t, "mount", "-o", "loop"+options, image, at)
-	defer tool(t, "umount", at)
-	fill(at)
 }
 
 func TestXFS(t *testing.T) {
@@ -147,11 +128,11 @@ func TestXFS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			image := blank(t, "320M")
-			tool(t, "mkfs.xfs", append(append([]string{"-q"}, args...), image)...)
-			mounted(t, image, "", func(at string) {
-				tool(t, "cp", "-a", src+"/.", at)
+			disktest.Tool(t, "mkfs.xfs", append(append([]string{"-q"}, args...), image)...)
+			disktest.Mounted(t, image, "loop", func(at string) {
+				disktest.Tool(t, "cp", "-a", src+"/.", at)
 				fragment(t, filepath.Join(at, "fragments"))
-				tool(t, "cp", filepath.Join(at, "fragments"), filepath.Join(src, "fragments"))
+				disktest.Tool(t, "cp", filepath.Join(at, "fragments"), filepath.Join(src, "fragments"))
 			})
 			filesystemtest.Same(t, look(t, image).Volume, src)
 		})
@@ -164,19 +145,19 @@ func TestDirty(t *testing.T) {
 	for kind, args := range map[string][]string{"xfs": {"-q"}, "ext4": {"-q"}} {
 		t.Run(kind, func(t *testing.T) {
 			image, busy := blank(t, "320M"), filepath.Join(t.TempDir(), "busy")
-			tool(t, "mkfs."+kind, append(args, image)...)
+			disktest.Tool(t, "mkfs."+kind, append(args, image)...)
 			// Some turns of the log.
 			for range 3 {
-				mounted(t, image, "", func(at string) {
+				disktest.Mounted(t, image, "loop", func(at string) {
 					for _, name := range []string{"a", "b", "c"} {
-						tool(t, "cp", "-a", "/etc", filepath.Join(at, name))
-						tool(t, "sync", "-f", at)
-						tool(t, "rm", "-rf", filepath.Join(at, name))
+						disktest.Tool(t, "cp", "-a", "/etc", filepath.Join(at, name))
+						disktest.Tool(t, "sync", "-f", at)
+						disktest.Tool(t, "rm", "-rf", filepath.Join(at, name))
 					}
-					tool(t, "cp", "-a", "/etc", filepath.Join(at, "last"))
-					tool(t, "sync", "-f", at)
-					tool(t, "cp", image, busy)
-					tool(t, "rm", "-rf", filepath.Join(at, "last"))
+					disktest.Tool(t, "cp", "-a", "/etc", filepath.Join(at, "last"))
+					disktest.Tool(t, "sync", "-f", at)
+					disktest.Tool(t, "cp", image, busy)
+					disktest.Tool(t, "rm", "-rf", filepath.Join(at, "last"))
 				})
 				if d := look(t, image).Volume.Info().Dirty; d != "" {
 					t.Errorf("unmounted, it is dirty: %s", d)
@@ -203,7 +184,7 @@ func TestOldXFS(t *testing.T) {
 	for name, args := range map[string][]string{"v4": {"-m", "crc=0"}, "without types": {"-m", "crc=0", "-n", "ftype=0"}} {
 		t.Run(name, func(t *testing.T) {
 			image := blank(t, "320M")
-			tool(t, "mkfs.xfs", append(append([]string{"-q", "-p", proto}, args...), image)...)
+			disktest.Tool(t, "mkfs.xfs", append(append([]string{"-q", "-p", proto}, args...), image)...)
 			filesystemtest.Same(t, look(t, image).Volume, src)
 		})
 	}
@@ -252,11 +233,11 @@ func fragment(t *testing.T, name string) {
 func TestExtFragments(t *testing.T) {
 	src := filesystemtest.Source(t)
 	image := blank(t, "64M")
-	tool(t, "mkfs.ext4", "-q", image)
-	mounted(t, image, "", func(at string) {
-		tool(t, "cp", "-a", src+"/.", at)
+	disktest.Tool(t, "mkfs.ext4", "-q", image)
+	disktest.Mounted(t, image, "loop", func(at string) {
+		disktest.Tool(t, "cp", "-a", src+"/.", at)
 		fragment(t, filepath.Join(at, "fragments"))
-		tool(t, "cp", filepath.Join(at, "fragments"), filepath.Join(src, "fragments"))
+		disktest.Tool(t, "cp", filepath.Join(at, "fragments"), filepath.Join(src, "fragments"))
 	})
 	filesystemtest.Same(t, look(t, image).Volume, src)
 }
@@ -266,8 +247,8 @@ func TestBtrfsCompression(t *testing.T) {
 	for _, how := range []string{"zlib", "lzo", "zstd"} {
 		t.Run(how, func(t *testing.T) {
 			image := blank(t, "200M")
-			tool(t, "mkfs.btrfs", "-q", image)
-			mounted(t, image, ",compress-force="+how, func(at string) { tool(t, "cp", "-a", src+"/.", at) })
+			disktest.Tool(t, "mkfs.btrfs", "-q", image)
+			disktest.Mounted(t, image, "loop,compress-force="+how, func(at string) { disktest.Tool(t, "cp", "-a", src+"/.", at) })
 			filesystemtest.Same(t, look(t, image).Volume, src)
 		})
 	}
@@ -276,12 +257,12 @@ func TestBtrfsCompression(t *testing.T) {
 func TestBtrfsSubvolumes(t *testing.T) {
 	src := filesystemtest.Source(t)
 	image := blank(t, "200M")
-	tool(t, "mkfs.btrfs", "-q", image)
-	mounted(t, image, "", func(at string) {
-		tool(t, "btrfs", "subvolume", "create", filepath.Join(at, "@"))
-		tool(t, "btrfs", "subvolume", "create", filepath.Join(at, "@", "inner"))
-		tool(t, "cp", "-a", src+"/.", filepath.Join(at, "@", "inner"))
-		tool(t, "btrfs", "subvolume", "set-default", filepath.Join(at, "@", "inner"))
+	disktest.Tool(t, "mkfs.btrfs", "-q", image)
+	disktest.Mounted(t, image, "loop", func(at string) {
+		disktest.Tool(t, "btrfs", "subvolume", "create", filepath.Join(at, "@"))
+		disktest.Tool(t, "btrfs", "subvolume", "create", filepath.Join(at, "@", "inner"))
+		disktest.Tool(t, "cp", "-a", src+"/.", filepath.Join(at, "@", "inner"))
+		disktest.Tool(t, "btrfs", "subvolume", "set-default", filepath.Join(at, "@", "inner"))
 	})
 	v := look(t, image).Volume
 	filesystemtest.Same(t, v, src)
@@ -304,9 +285,9 @@ func TestFAT(t *testing.T) {
 	for bits, size := range map[string]string{"12": "15M", "16": "64M", "32": "300M"} {
 		t.Run(bits, func(t *testing.T) {
 			image := blank(t, size)
-			tool(t, "mkfs.vfat", "-F", bits, "-n", "ESP", image)
+			disktest.Tool(t, "mkfs.vfat", "-F", bits, "-n", "ESP", image)
 			for _, name := range []string{"etc", "empty", "small", "deep", "large", "text", "many", "holes"} {
-				tool(t, "mcopy", "-s", "-i", image, filepath.Join(src, name), "::")
+				disktest.Tool(t, "mcopy", "-s", "-i", image, filepath.Join(src, name), "::")
 			}
 			found := look(t, image)
 			if found.Label != "ESP" || found.UUID == "" {
