@@ -3,8 +3,8 @@
 //
 // A Driver starts instances and finds them again; what else it can do it says by
 // implementing the one-purpose interfaces of this package (Mover, MemoryMover,
-// Resizer, Restorer) and by the capabilities it has probed. Nothing here is
-// specific to one hypervisor. Every driver passes the suite in hypervisortest.
+// Secondary, Restorer, Resizer, Carded) and by the capabilities it has probed. Nothing
+// here is specific to one hypervisor. Every driver passes the suite in hypervisortest.
 //
 // A driver may write below the directory of the Spec and nowhere else, and holds
 // no state that a Handle does not carry: after a kill of the host role the next

@@ -1,5 +1,5 @@
-// Package machine makes, starts, stops and removes machines, and keeps them as
-// they are wanted.
+// Package machine makes, starts, resizes, stops and removes machines, follows their
+// disks until they are whole, and keeps machines as they are wanted.
 //
 // What a person asks for becomes a job, whose steps command the machine's host.
 // The Controller watches what the hosts report and whether their leases last,

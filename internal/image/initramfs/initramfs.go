@@ -1,8 +1,9 @@
 // Package initramfs reads what an initramfs contains: cpio archives in a row,
-// each as it is or compressed with gzip, zstd, xz, lz4, lzma or bzip2.
+// each as it is or compressed with gzip, zstd, xz, lz4, lzma or bzip2. It also writes
+// one, and reads what the kernel modules in it need of each other.
 //
-// It reads from the io.Reader it is given and touches nothing else. What it
-// decompresses is bounded; nothing is kept but names.
+// It reads from the io.Reader and writes to the io.Writer that it is given, and touches
+// nothing else. What it decompresses is bounded; nothing is kept but names.
 package initramfs
 
 import (
