@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
@@ -146,7 +147,7 @@ func (t *trial) analyse(reports []discover.Report) {
 	if t.now.Sub(discovertest.Start)%time.Minute == 0 {
 		t.age()
 	}
-	t.graph.Changes()
+	t.graph.Changes(math.MaxInt, graph.Always)
 	t.result.spent(start, cpu)
 	t.result.PeakMiB = max(t.result.PeakMiB, held())
 }

@@ -193,23 +193,31 @@ func (g *Graph) keepRemoved(e Edge) {
 	g.removed = append(g.removed, e)
 }
 
-// Changes gives what is to be stored since the last call, in any order.
-func (g *Graph) Changes() []Change {
-	all := make([]Change, 0, len(g.changed))
+// Changes gives what is to be stored since the last call, in any order: edges that are
+// due, at most as many. The others are for a later call.
+func (g *Graph) Changes(most int, due func(e *Edge) bool) []Change {
+	var now []Change
+	later := g.changed[:0]
 	for _, e := range g.changed {
-		e.changed = false
-		switch {
-		case !e.gone:
-			all = append(all, Change{Edge: e.clone()})
-		case g.edges.find(&e.Key) == nil:
-			all = append(all, Change{Edge: Edge{ID: e.ID, Key: e.Key, State: Removed}, Gone: true})
-		default: // made anew, which is a change of its own
+		switch again := e.gone && g.edges.find(&e.Key) != nil; {
+		case !again && (len(now) == most || !e.gone && !due(&e.Edge)):
+			later = append(later, e)
+			continue
+		case again: // made anew, which is a change of its own
+		case e.gone:
+			now = append(now, Change{Edge: Edge{ID: e.ID, Key: e.Key, State: Removed}, Gone: true})
+		default:
+			now = append(now, Change{Edge: e.clone()})
 		}
+		e.changed = false
 	}
-	clear(g.changed)
-	g.changed = g.changed[:0]
-	return all
+	clear(g.changed[len(later):])
+	g.changed = later
+	return now
 }
+
+// Always has every change be due.
+func Always(*Edge) bool { return true }
 
 // Restore takes edges from a store.
 func (g *Graph) Restore(edges []Edge) {

@@ -210,7 +210,7 @@ func TestWithdrawnEdgesVanish(t *testing.T) {
 	if e := g.List(Filter{}); len(e) != 0 {
 		t.Errorf("%+v", e)
 	}
-	if c := g.Changes(); len(c) != 1 || !c[0].Gone {
+	if c := g.Changes(10, Always); len(c) != 1 || !c[0].Gone {
 		t.Errorf("%+v", c)
 	}
 }
@@ -263,7 +263,7 @@ func TestChangesRestoreTheGraph(t *testing.T) {
 	apply(g, "a/curl>b/nginx", "b/nginx>c/postgres")
 	g.Apply(finding("c/postgres", "192.0.2.1", discover.OneSided, noon))
 	var stored []Edge
-	for _, c := range g.Changes() {
+	for _, c := range g.Changes(10, Always) {
 		b, err := json.Marshal(c.Edge)
 		if err != nil {
 			t.Fatal(err)
@@ -274,12 +274,43 @@ func TestChangesRestoreTheGraph(t *testing.T) {
 		}
 		stored = append(stored, e)
 	}
-	if c := g.Changes(); len(c) != 0 {
+	if c := g.Changes(10, Always); len(c) != 0 {
 		t.Errorf("changes are given twice: %+v", c)
 	}
 	h := New(Config{})
 	h.Restore(stored)
 	if d := cmp.Diff(g.List(Filter{}), h.List(Filter{}), bytip); d != "" {
 		t.Error(d)
+	}
+}
+
+// What is not due, or too much for once, is given later, and as it is then.
+func TestChangesWait(t *testing.T) {
+	g := New(Config{})
+	apply(g, "a/curl>b/nginx", "b/nginx>c/postgres", "c/postgres>d/ntp")
+	never := func(*Edge) bool { return false }
+	if c := g.Changes(10, never); len(c) > 0 {
+		t.Errorf("%+v is not due", c)
+	}
+	apply(g, "a/curl>b/nginx", "b/nginx>c/postgres", "c/postgres>d/ntp")
+	first, rest := g.Changes(2, Always), g.Changes(2, Always)
+	if len(first) != 2 || len(rest) != 1 {
+		t.Fatalf("%d and %d changes", len(first), len(rest))
+	}
+	for _, c := range append(first, rest...) {
+		if c.Edge.Count != 2 {
+			t.Errorf("%s was seen %d times", c.Edge.ID, c.Edge.Count)
+		}
+	}
+	f := finding("a/curl", "203.0.113.1", discover.OneSided, noon)
+	g.Apply(f)
+	g.Changes(10, never)
+	f.Withdrawn = true
+	g.Apply(f)
+	if c := g.Changes(10, never); len(c) != 1 || !c[0].Gone {
+		t.Errorf("%+v: what is gone is always due", c)
+	}
+	if c := g.Changes(10, Always); len(c) > 0 {
+		t.Errorf("changes are given twice: %+v", c)
 	}
 }

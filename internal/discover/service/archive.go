@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -23,34 +24,36 @@ import (
 // An edge that is seen again and again changes all the time, and each write is
 // synced to disk. So what is new about an edge is written soon, and that it was
 // seen again only now and then: after a crash the time of its last sighting may
-// be too early by renewEvery.
+// be too early by renewEvery. Until then the edge stays with the graph, which has it
+// anyway: a copy of each would take as much again.
 type archive struct {
 	kv      jetstream.KeyValue
-	edges   map[string]*kept
+	edges   map[string]kept      // as written
+	pending []graph.Change       // to write, at most batch
 	results map[string]time.Time // when each changed, as written
 	waiting map[string]allot.Result
 	marks   int // of deleted keys, about
 }
 
-// kept is an edge and what of it was written.
+// kept is what was written of an edge.
 type kept struct {
-	next    *graph.Edge // to write; nil: nothing
-	gone    bool
-	shape   string
-	written time.Time
+	shape shape
+	at    time.Time
 }
 
 const (
 	renewEvery = 10 * time.Minute
 	// maxMarks is when the marks that deleted keys leave behind are removed: each
 	// takes room of the bucket.
-	maxMarks   = 1000
+	maxMarks = 1000
+	// batch is how many edges are copied at once, to be written.
+	batch      = 1000
 	edgeKeys   = "edge"
 	resultKeys = "pattern"
 )
 
 func newArchive(kv jetstream.KeyValue) *archive {
-	return &archive{kv: kv, edges: map[string]*kept{}, results: map[string]time.Time{}, waiting: map[string]allot.Result{}}
+	return &archive{kv: kv, edges: map[string]kept{}, results: map[string]time.Time{}, waiting: map[string]allot.Result{}}
 }
 
 func (a *archive) read(ctx context.Context) ([]graph.Edge, []allot.Result, error) {
@@ -64,7 +67,7 @@ func (a *archive) read(ctx context.Context) ([]graph.Edge, []allot.Result, error
 	}
 	now := time.Now()
 	for _, e := range edges {
-		a.edges[e.ID] = &kept{shape: shape(e), written: now}
+		a.edges[e.ID] = kept{shapeOf(&e), now}
 	}
 	for _, r := range results {
 		a.results[resultKey(r)] = r.Changed
@@ -73,24 +76,25 @@ func (a *archive) read(ctx context.Context) ([]graph.Edge, []allot.Result, error
 }
 
 // shape is what of an edge is written soon when it changes.
-func shape(e graph.Edge) string {
-	return fmt.Sprint(e.State, len(e.Paths), len(e.Evidence), e.Confidence)
+type shape struct {
+	state           graph.State
+	paths, evidence int
+	confidence      float64
+}
+
+func shapeOf(e *graph.Edge) shape {
+	return shape{e.State, len(e.Paths), len(e.Evidence), e.Confidence}
+}
+
+// due reports whether a change of an edge is to be written now.
+func (a *archive) due(e *graph.Edge, now time.Time) bool {
+	k := a.edges[e.ID]
+	return k.shape != shapeOf(e) || now.Sub(k.at) >= renewEvery
 }
 
 func resultKey(r allot.Result) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%q", r.Candidate.Host, r.Candidate.Destination, r.Candidate.Service))
 	return hex.EncodeToString(sum[:16])
-}
-
-func (a *archive) note(changes []graph.Change) {
-	for _, c := range changes {
-		k := a.edges[c.Edge.ID]
-		if k == nil {
-			k = &kept{}
-			a.edges[c.Edge.ID] = k
-		}
-		k.next, k.gone = &c.Edge, c.Gone
-	}
 }
 
 // noteResults takes all results that there are.
@@ -110,17 +114,16 @@ func (a *archive) noteResults(results []allot.Result) {
 	}
 }
 
-// write writes what is due, or all. What fails stays due.
-func (a *archive) write(ctx context.Context, now time.Time, all bool) error {
-	var errs []error
-	for id, k := range a.edges {
-		if k.next == nil || !all && !k.gone && k.shape == shape(*k.next) && now.Sub(k.written) < renewEvery {
-			continue
-		}
-		if err := a.writeEdge(ctx, id, k, now); err != nil {
+// write writes what is pending. What fails stays so.
+func (a *archive) write(ctx context.Context, now time.Time) error {
+	for i := range a.pending {
+		if err := a.writeEdge(ctx, &a.pending[i], now); err != nil {
+			a.pending = slices.Delete(a.pending, 0, i)
 			return fmt.Errorf("keep a relation: %w", err) // the next would fail too
 		}
 	}
+	a.pending = nil
+	var errs []error
 	for key, r := range a.waiting {
 		if err := a.writeResult(ctx, key, r); err != nil {
 			errs = append(errs, fmt.Errorf("keep the result of a pattern: %w", err))
@@ -144,18 +147,16 @@ func (a *archive) unmark(ctx context.Context) error {
 	return nil
 }
 
-func (a *archive) writeEdge(ctx context.Context, id string, k *kept, now time.Time) error {
-	if k.gone {
-		if err := a.remove(ctx, edgeKeys+"."+id); err != nil {
-			return err
-		}
-		delete(a.edges, id)
-		return nil
+func (a *archive) writeEdge(ctx context.Context, c *graph.Change, now time.Time) error {
+	key := edgeKeys + "." + c.Edge.ID
+	if c.Gone {
+		delete(a.edges, c.Edge.ID)
+		return a.remove(ctx, key)
 	}
-	if err := a.put(ctx, edgeKeys+"."+id, k.next); err != nil {
+	if err := a.put(ctx, key, c.Edge); err != nil {
 		return err
 	}
-	k.shape, k.written, k.next = shape(*k.next), now, nil
+	a.edges[c.Edge.ID] = kept{shapeOf(&c.Edge), now}
 	return nil
 }
 

@@ -28,8 +28,8 @@ func TestMarksAreRemoved(t *testing.T) {
 		here, gone = append(here, graph.Change{Edge: e}), append(gone, graph.Change{Edge: e, Gone: true})
 	}
 	for _, changes := range [][]graph.Change{here, gone[1:]} {
-		a.note(changes)
-		if err := a.write(ctx, time.Now(), true); err != nil {
+		a.pending = changes
+		if err := a.write(ctx, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -280,13 +280,27 @@ func (s *Service) keepOn(ctx context.Context) {
 	}
 }
 
-// keep writes what has changed.
+// keep writes what has changed, and is due or all of it, a batch at a time.
 func (s *Service) keep(ctx context.Context, now time.Time, all bool) error {
-	s.mu.Lock()
-	s.archive.note(s.graph.Changes())
-	if results, changed := s.allotter.Results(); changed {
-		s.archive.noteResults(results)
+	for more := true; more; {
+		more = s.gather(now, all)
+		if err := s.archive.write(ctx, now); err != nil {
+			return err
+		}
 	}
-	s.mu.Unlock()
-	return s.archive.write(ctx, now, all)
+	return nil
+}
+
+// gather hands the archive the next batch, and reports whether there may be more. What
+// could not be written before comes first.
+func (s *Service) gather(now time.Time, all bool) (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.archive
+	due := func(e *graph.Edge) bool { return all || a.due(e, now) }
+	a.pending = append(a.pending, s.graph.Changes(batch-len(a.pending), due)...)
+	if results, changed := s.allotter.Results(); changed {
+		a.noteResults(results)
+	}
+	return len(a.pending) == batch
 }
