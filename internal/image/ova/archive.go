@@ -94,9 +94,10 @@ func (a *Archive) list(size int64) error {
 		if err := checkMember(h); err != nil {
 			return err
 		}
-		if h.Typeflag != tar.TypeReg {
-			continue // folders hold nothing, and links are not followed
+		if h.Typeflag != tar.TypeReg || strings.HasPrefix(path.Base(h.Name), "._") {
+			continue // folders hold nothing, links are not followed, and "._NAME" is what a Mac remembers of NAME
 		}
+		h.Name = path.Clean(h.Name) // "./NAME", if a folder was packed
 		at, err := sr.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return droveway.Errorf(droveway.Internal, "ova: member %q: %w", h.Name, err)

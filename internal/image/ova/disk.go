@@ -1,6 +1,7 @@
 package ova
 
 import (
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -36,7 +37,7 @@ func (a *Archive) findDisks() error {
 		a.guessDisks()
 	}
 	for _, d := range listed {
-		m, ok := a.Find(d.file)
+		m, ok := a.named(d.file)
 		if !ok {
 			return droveway.Errorf(droveway.Invalid, "ova: disk %q is in the file %q, which is not in the archive", d.id, d.file)
 		}
@@ -45,6 +46,16 @@ func (a *Archive) findDisks() error {
 		}
 	}
 	return nil
+}
+
+// named finds the member that a reference of the OVF means, which is a URI: a space in a
+// name is %20 there, or stands as it is.
+func (a *Archive) named(href string) (Member, bool) {
+	m, ok := a.Find(path.Clean(href))
+	if plainly, err := url.PathUnescape(href); !ok && err == nil {
+		return a.Find(path.Clean(plainly))
+	}
+	return m, ok
 }
 
 func (a *Archive) guessDisks() {

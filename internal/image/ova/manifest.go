@@ -8,6 +8,7 @@ import (
 	"crypto/sha512"
 	"encoding/hex"
 	"hash"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,11 +23,11 @@ type sum struct {
 	want              []byte
 }
 
-// line is a line of a manifest, from DMTF DSP0243, clause 5.1.
-var line = regexp.MustCompile(`^(SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)$`)
+// line is a line of a manifest, from DMTF DSP0243, clause 5.1; OpenSSL 3 writes SHA2-256.
+var line = regexp.MustCompile(`^(SHA1|SHA(?:2-)?256|SHA(?:2-)?512)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)$`)
 
 func newHash(algorithm string) hash.Hash {
-	switch algorithm {
+	switch strings.ReplaceAll(algorithm, "2-", "") {
 	case "SHA1":
 		return sha1.New()
 	case "SHA256":
@@ -47,6 +48,7 @@ func parseManifest(text []byte) ([]sum, error) {
 		if m == nil {
 			return nil, droveway.Errorf(droveway.Invalid, "ova: the manifest has the line %.80q, which is no checksum", l)
 		}
+		m[2] = path.Clean(m[2])
 		if len(all) == maxMembers {
 			return nil, droveway.Errorf(droveway.Invalid, "ova: the manifest has more than %d lines", maxMembers)
 		}

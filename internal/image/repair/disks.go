@@ -33,6 +33,23 @@ func (p *planner) elsewhere(volume string) bool {
 	return slices.ContainsFunc(p.r.Volumes[i].Disks, func(d int) bool { return !slices.Contains(own, d) })
 }
 
+// ownMounts are those of fstab, without the volumes of other disks: as each disk is
+// repaired by itself, a repair knows no more of them than that they are not there.
+func (p *planner) ownMounts() []inspect.Mount {
+	own := slices.Clone(p.r.System.Fstab)
+	for i := range own {
+		m := &own[i]
+		if !p.elsewhere(m.Volume) {
+			continue
+		}
+		if id := p.uuid(m.Volume); inspect.DiskName(m.Spec) && id != "" {
+			p.find(Warning, m.Path+" is "+m.Spec+" of another disk", "disks have other names here, and each is repaired by itself", "name it UUID="+id+" in fstab, here or before")
+		}
+		m.Volume = ""
+	}
+	return own
+}
+
 // checkDisks says of a system on several disks that nothing is changed in it: each becomes
 // an image, and a repair is of one. What it would need is to be done before.
 func (p *planner) checkDisks() {

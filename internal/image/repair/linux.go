@@ -14,8 +14,7 @@ import (
 // does not hold up the boot.
 func (p *planner) mounts() {
 	files := p.change("/etc/fstab", func(old string) string {
-		mounts := p.r.System.Fstab
-		return fstab(optional(old, mounts, p.elsewhere), mounts, p.uuid)
+		return fstab(old, p.ownMounts(), p.uuid)
 	})
 	if len(files) > 0 {
 		p.step(Step{Name: "fstab", What: "name filesystems by UUID, and let the boot go on without those of other disks", Why: "disks have other names here", Files: files})
@@ -74,19 +73,6 @@ func fstab(old string, mounts []inspect.Mount, uuid func(volume string) string) 
 // lineOf reports whether the fields of a line of fstab are those of a mount.
 func lineOf(f []string, m inspect.Mount) bool {
 	return m.Spec == f[0] && strings.ReplaceAll(f[1], `\040`, " ") == m.Path
-}
-
-// optional lets the boot go on without what is on other disks, which may not be given to
-// the machine.
-func optional(old string, mounts []inspect.Mount, elsewhere func(volume string) bool) string {
-	return eachLine(old, func(f []string) (int, string) {
-		for _, m := range mounts {
-			if len(f) > 3 && lineOf(f, m) && m.Volume != "" && elsewhere(m.Volume) && onDisk(m) {
-				return 3, f[3] + ",nofail"
-			}
-		}
-		return -1, ""
-	})
 }
 
 // onDisk reports whether a line of fstab needs a disk to be there at boot.
