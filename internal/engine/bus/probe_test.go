@@ -88,6 +88,9 @@ func TestReportsAreBounded(t *testing.T) {
 	busy, free, taken := make(chan struct{}, 1), make(chan struct{}), 0
 	until(t, func(ctx context.Context) error {
 		return c.Reports(ctx, func(_ string, report []byte) error {
+			if len(report) < size {
+				return nil
+			}
 			taken += len(report)
 			select {
 			case busy <- struct{}{}:
@@ -97,6 +100,14 @@ func TestReportsAreBounded(t *testing.T) {
 			return nil
 		})
 	})
+	report := func(what string) error {
+		ctx := within(t, 15*time.Second)
+		return again(t, func() error { return p.Report(ctx, "a", []byte(what)) })
+	}
+	if err := report("somebody listens"); err != nil {
+		t.Fatal(err)
+	}
+	before := c.NC.Stats().InMsgs
 	large := make([]byte, size)
 	for range sent {
 		if err := p.NC.Publish("probe.a.report", large); err != nil {
@@ -107,12 +118,14 @@ func TestReportsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-busy
-	ctx := within(t, 15*time.Second)
-	for c.NC.Stats().InMsgs < sent && ctx.Err() == nil {
-		time.Sleep(5 * time.Millisecond)
+	for ctx := within(t, 15*time.Second); c.NC.Stats().InMsgs < before+sent; time.Sleep(5 * time.Millisecond) {
+		if ctx.Err() != nil {
+			close(free)
+			t.Fatalf("%d of %d reports have arrived", c.NC.Stats().InMsgs-before, sent)
+		}
 	}
 	close(free)
-	if err := again(t, func() error { return p.Report(ctx, "a", []byte("again")) }); err != nil {
+	if err := report("again"); err != nil {
 		t.Fatal(err)
 	}
 	if taken < 50<<20 || taken > 70<<20 {
