@@ -3,12 +3,10 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/xml"
-	"errors"
-	"io"
 	"strings"
 	"testing"
 
+	"github.com/droveway/droveway/bench/canvas/canvastest"
 	"github.com/droveway/droveway/bench/cost"
 	"github.com/droveway/droveway/bench/verdict"
 )
@@ -110,19 +108,7 @@ func TestPicture(t *testing.T) {
 		"all": all, "nothing": {}, "convert": {Conversions: all.Conversions[:2]}, "first": {Firsts: all.Firsts, Rate: 1},
 		"broken off": {Conversions: []conversion{{Way: wayChecked}}},
 	} {
-		svg := picture(&r)
-		for d := xml.NewDecoder(bytes.NewReader(svg)); ; {
-			_, err := d.Token()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-		}
-		if bytes.Contains(svg, []byte("NaN")) || bytes.Contains(svg, []byte("Inf")) {
-			t.Errorf("%s: a coordinate is no number", name)
-		}
+		canvastest.Sound(t, name, picture(&r))
 	}
 	if svg := string(picture(&all)); !strings.Contains(svg, "virt-v2v") || !strings.Contains(svg, "12 s") {
 		t.Error("a way or its figure is not in the picture")

@@ -3,15 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
-	"errors"
-	"io"
 	"math"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/droveway/droveway/bench/canvas/canvastest"
 )
 
 func TestQuantile(t *testing.T) {
@@ -260,19 +259,7 @@ func TestReportIsOneObjectARow(t *testing.T) {
 func TestPictureIsSound(t *testing.T) {
 	t.Parallel()
 	for name, results := range map[string][]result{"all": example(), "one": example()[:1], "restart": example()[7:8], "none": nil} {
-		svg := picture(newReport(setting{QEMU: "<7.2>"}, results, nil))
-		for d := xml.NewDecoder(bytes.NewReader(svg)); ; {
-			_, err := d.Token()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-		}
-		if bytes.Contains(svg, []byte("NaN")) || bytes.Contains(svg, []byte("Inf")) {
-			t.Errorf("%s: a coordinate is no number", name)
-		}
+		canvastest.Sound(t, name, picture(newReport(setting{QEMU: "<7.2>"}, results, nil)))
 	}
 }
 
