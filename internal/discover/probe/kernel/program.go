@@ -132,16 +132,22 @@ func (a *assembler) count(m maps) {
 	)
 }
 
-func (a *assembler) fields() {
+// ends stores the addresses and ports of a socket's two ends.
+func (a *assembler) ends() {
 	l := a.layout
 	a.copy(atFamily, sock, l.family, 2)
-	a.copy(atProtocol, sock, l.protocol, 2)
 	a.copy(atPort, sock, l.port, 2)
 	a.copy(atPeerPort, sock, l.peerPort, 2)
 	a.copy(atAddr4, sock, l.addr4, 4)
 	a.copy(atPeer4, sock, l.peer4, 4)
 	a.copy(atAddr6, sock, l.addr6, 16)
 	a.copy(atPeer6, sock, l.peer6, 16)
+}
+
+func (a *assembler) fields() {
+	l := a.layout
+	a.ends()
+	a.copy(atProtocol, sock, l.protocol, 2)
 	a.follow(l.net)
 	a.copy(atNamespace, asm.R1, l.inum, 4)
 	if a.raw {

@@ -122,13 +122,7 @@ func walk(l layout) asm.Instructions {
 			a.add(asm.Mov.Imm(asm.R1, 0), asm.StoreMem(record, at, asm.R1, asm.DWord))
 		}
 	}
-	a.copy(atFamily, sock, l.family, 2)
-	a.copy(atPort, sock, l.port, 2)
-	a.copy(atPeerPort, sock, l.peerPort, 2)
-	a.copy(atAddr4, sock, l.addr4, 4)
-	a.copy(atPeer4, sock, l.peer4, 4)
-	a.copy(atAddr6, sock, l.addr6, 16)
-	a.copy(atPeer6, sock, l.peer6, 16)
+	a.ends()
 	a.add(asm.LoadMem(asm.R1, sock, l.state, asm.Byte), asm.StoreMem(record, atState, asm.R1, asm.Byte))
 	a.origin(atSent, l.sent, l.sentBytes)
 	a.origin(atReceived, l.received, l.receivedBytes)
