@@ -31,7 +31,7 @@ func TestExternal(t *testing.T) {
 	if err := call(t, c, "a", "ping", nil, nil); err != nil {
 		t.Error(err)
 	}
-	refused(t, e.Bus, "a", func(nc *nats.Conn) error { return nc.Publish("$KV.observed.b.host", nil) })
+	refused(t, e.Host(t, "a"), func(nc *nats.Conn) error { return nc.Publish("$KV.observed.b.host", nil) })
 
 	// The bus goes away and comes back: both sides, a watch and a reader of
 	// events go on by themselves.

@@ -71,7 +71,7 @@ func TestHostPermissions(t *testing.T) {
 	} {
 		t.Run("no "+name, func(t *testing.T) {
 			t.Parallel()
-			refused(t, b, "a", func(nc *nats.Conn) error { return nc.Publish(publish, []byte("{}")) })
+			refused(t, b.Host(t, "a"), func(nc *nats.Conn) error { return nc.Publish(publish, []byte("{}")) })
 		})
 	}
 	for name, subject := range map[string]string{
@@ -85,7 +85,7 @@ func TestHostPermissions(t *testing.T) {
 	} {
 		t.Run("no listening to "+name, func(t *testing.T) {
 			t.Parallel()
-			refused(t, b, "a", func(nc *nats.Conn) error {
+			refused(t, b.Host(t, "a"), func(nc *nats.Conn) error {
 				_, err := nc.Subscribe(subject, func(*nats.Msg) { t.Error("heard something") })
 				return err
 			})
@@ -93,10 +93,10 @@ func TestHostPermissions(t *testing.T) {
 	}
 }
 
-// refused runs do on a connection of its own and waits for the bus to refuse it.
-func refused(t *testing.T, b *bustest.Bus, host string, do func(*nats.Conn) error) {
+// refused runs do on a connection and waits for the bus to refuse it.
+func refused(t *testing.T, c *bus.Conn, do func(*nats.Conn) error) {
 	t.Helper()
-	nc := b.Host(t, host).NC
+	nc := c.NC
 	errs := make(chan error, 10)
 	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { errs <- err })
 	if err := do(nc); err != nil {
