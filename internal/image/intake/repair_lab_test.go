@@ -3,7 +3,6 @@
 package intake
 
 import (
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -29,7 +28,7 @@ func TestImportRepairs(t *testing.T) {
 	js, path := startStore(t), foreign(t)
 	w := newWorld(t, js)
 	w.equip(t)
-	before := fileSum(t, path)
+	before := fileHash(t, path)
 	j, res := w.imports(t, path, Request{Repair: droveway.RepairNone, Check: droveway.CheckBoot})
 	if j.State != droveway.JobFailed || res.Boot == nil || res.Boot.Sign != "initramfs-tools" {
 		t.Errorf("as it is: the job %s: %s, %+v", j.State, j.Error, res.Boot)
@@ -43,14 +42,7 @@ func TestImportRepairs(t *testing.T) {
 	if img.Format != droveway.QCOW2 || img.Source.SHA256 != before || len(img.Changes) != len(res.Changes) {
 		t.Errorf("image %+v", img)
 	}
-	if fileSum(t, path) != before {
+	if fileHash(t, path) != before {
 		t.Error("the source has changed")
 	}
-}
-
-func fileSum(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	must(t, err)
-	return sum(b)
 }
