@@ -231,6 +231,9 @@ func noteOf(v *inspect.Volume) string {
 	if v.Encrypted && !v.Unlocked && v.Problem == "" {
 		return "encrypted: give its key with --luks-key"
 	}
+	if v.Lacks > 0 {
+		return "truncated: " + bytesText(v.Lacks) + " are missing"
+	}
 	return v.Dirty + v.Problem
 }
 

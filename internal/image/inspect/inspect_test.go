@@ -71,6 +71,23 @@ func TestSplitDisk(t *testing.T) {
 	}
 }
 
+// TestTruncated cuts a disk in the midst of its /usr, which no kernel mounts then.
+func TestTruncated(t *testing.T) {
+	whole := inspectBytes(t, imagetest.Image(t, "split"))
+	usr := whole.Disk.Parts[3]
+	r := inspectBytes(t, imagetest.Image(t, "split")[:usr.Start+usr.Size/2])
+	for _, v := range r.Volumes {
+		if want := v.Name == "p5"; want != (v.Lacks == usr.Size/2) || !want && v.Lacks != 0 {
+			t.Errorf("%s lacks %d bytes", v.Name, v.Lacks)
+		}
+	}
+	for _, v := range whole.Volumes {
+		if v.Lacks != 0 {
+			t.Errorf("whole, %s lacks %d bytes", v.Name, v.Lacks)
+		}
+	}
+}
+
 func TestNoSystem(t *testing.T) {
 	r := inspectBytes(t, make([]byte, 1<<20))
 	if r.OS.Status != identify.Unsupported || !strings.Contains(r.OS.Why[0], "no root filesystem among disk (unknown)") {

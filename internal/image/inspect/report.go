@@ -47,6 +47,7 @@ type Volume struct {
 	Size      int64    `json:"size"` // bytes
 	Free      int64    `json:"free"` // bytes; -1: unknown
 	Dirty     string   `json:"dirty,omitempty"`
+	Lacks     int64    `json:"lacks,omitempty"` // bytes at the end that its filesystem should have
 	Encrypted bool     `json:"encrypted,omitempty"`
 	Missing   int      `json:"missing,omitempty"`  // members of the array that are not here
 	Unlocked  bool     `json:"unlocked,omitempty"` // what is inside follows as NAME/open

@@ -7,6 +7,7 @@ import (
 
 	"github.com/droveway/droveway/internal/image/block"
 	"github.com/droveway/droveway/internal/image/disk"
+	"github.com/droveway/droveway/internal/image/filesystem"
 	"github.com/droveway/droveway/internal/image/filesystem/probe"
 )
 
@@ -59,7 +60,7 @@ func (s *inspection) add(name string, r io.ReaderAt, size int64, p *disk.Part) *
 	v := &volume{r: r, part: p, found: f.Volume, Volume: Volume{Name: name, Kind: f.Kind, UUID: f.UUID, Label: f.Label, Size: size, Free: -1}}
 	if f.Volume != nil {
 		i := f.Volume.Info()
-		v.Free, v.Dirty = i.Free, i.Dirty
+		v.Free, v.Dirty, v.Lacks = i.Free, i.Dirty, lacks(i, size)
 	}
 	if f.Err != nil {
 		v.Problem = f.Err.Error()
@@ -73,6 +74,16 @@ func (s *inspection) add(name string, r io.ReaderAt, size int64, p *disk.Part) *
 	}
 	s.volumes = append(s.volumes, v)
 	return v
+}
+
+// lacks gives how many bytes a filesystem has beyond the end of its volume. Of those
+// that have all their bytes on one volume: Btrfs may have more disks.
+func lacks(i filesystem.Info, size int64) int64 {
+	switch i.Kind {
+	case "ext2", "ext3", "ext4", "xfs", "ntfs":
+		return max(0, i.Size-size)
+	}
+	return 0
 }
 
 // openArrays adds arrays of members that are here.

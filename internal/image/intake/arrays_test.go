@@ -18,6 +18,8 @@ func inArray(t *testing.T, level int, events uint64, role uint16) []byte {
 	const at = (end - start) - 16*sector
 	b := debian(t)
 	s, le := b[start+at:start+at+4096], binary.LittleEndian
+	ext := b[start+1024:] // its blocks end before that, as mkfs in an array has it
+	le.PutUint32(ext[4:], at/(1024<<le.Uint32(ext[24:])))
 	le.PutUint32(s, 0xa92b4efc)
 	le.PutUint32(s[4:], 1)
 	copy(s[16:], "array identifier")

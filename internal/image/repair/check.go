@@ -29,6 +29,7 @@ func (p *planner) checkVolumes() {
 	}
 	for i := range p.r.Volumes {
 		v := &p.r.Volumes[i]
+		p.checkEnd(v)
 		switch {
 		case v.Encrypted && !v.Unlocked:
 			p.find(Warning, v.Name+" is encrypted", "its contents cannot be seen without the key, and not be repaired", howToUnlock(v))
@@ -45,6 +46,19 @@ func (p *planner) checkVolumes() {
 	if len(p.r.Notes) > 0 {
 		p.find(Warning, "the disk is damaged or incomplete", p.r.Notes[0], "copy it again")
 	}
+}
+
+// checkEnd judges a filesystem that goes on behind the end of its volume: no kernel
+// mounts it.
+func (p *planner) checkEnd(v *inspect.Volume) {
+	if v.Lacks == 0 {
+		return
+	}
+	level := Blocker
+	if v.Mount == "" && v.Kind != "ntfs" {
+		level = Warning
+	}
+	p.find(level, "the end of "+v.Name+" is missing", fmt.Sprintf("its filesystem has %d bytes more than are there", v.Lacks), "the image is truncated: copy it again, and compare its size and checksum")
 }
 
 // windowsOnly is empty where another system is.

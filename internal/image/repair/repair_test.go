@@ -279,9 +279,9 @@ func TestWillNotWork(t *testing.T) {
 	r.System.Hibernated = "swap on p7"
 	r.System.Architecture = "aarch64"
 	r.System.Kernels = []inspect.Kernel{{Version: "1", Virtio: inspect.Virtio{PCI: "missing", Block: "missing", SCSI: "missing", Net: "missing"}}}
-	r.Volumes = []inspect.Volume{{Name: "p1", Kind: "ext4", Dirty: "journal"}, {Name: "p2", Kind: "ntfs", Dirty: "it is mounted"}, {Name: "p5", Kind: "luks2", Encrypted: true, Tokens: []string{"clevis"}}}
+	r.Volumes = []inspect.Volume{{Name: "p1", Kind: "ext4", Dirty: "journal"}, {Name: "p2", Kind: "ntfs", Dirty: "it is mounted"}, {Name: "p5", Kind: "luks2", Encrypted: true, Tokens: []string{"clevis"}}, {Name: "p6", Kind: "xfs", Mount: "/", Lacks: 5}, {Name: "p7", Kind: "xfs", Lacks: 5}}
 	p := plan(t, r, nil)
-	expect(t, p, "blocker: the system is hibernated", "blocker: it is for aarch64", "blocker: kernel 1 has no virtio drivers for disks", "warning: p1 is not clean", "blocker: p2 is not clean", "warning: p5 is encrypted")
+	expect(t, p, "blocker: the system is hibernated", "blocker: it is for aarch64", "blocker: kernel 1 has no virtio drivers for disks", "warning: p1 is not clean", "blocker: p2 is not clean", "warning: p5 is encrypted", "blocker: the end of p6 is missing", "warning: the end of p7 is missing")
 	i := slices.IndexFunc(p.Findings, func(f Finding) bool { return f.What == "p5 is encrypted" })
 	if a := p.Findings[i].Advice; !strings.Contains(a, "--luks-key FILE") || !strings.Contains(a, "clevis") {
 		t.Errorf("advice %q", a)
