@@ -80,7 +80,7 @@ func (s *Source) Whole() (Bytes, error) {
 	return ova.NewBundle(append([]string{s.path}, s.Parts...))
 }
 
-// minSize is the least that format reads, in bytes.
+// minSize is the least that format reads, in bytes: a sector.
 const minSize = 512
 
 // New reads a source of size bytes that has no files beside it.
@@ -115,6 +115,10 @@ func read(r io.ReaderAt, size int64, open opener) (*Source, error) {
 	if err != nil {
 		_ = i.Close()
 		return nil, err
+	}
+	if i.Kind == format.Raw && i.Size%minSize != 0 { // it would be kept as it is
+		_ = i.Close()
+		return nil, droveway.Errorf(droveway.Invalid, "the disk has %d bytes: a disk has whole sectors of %d bytes; the file may be truncated", i.Size, minSize)
 	}
 	if i.Kind == format.Raw || i.Kind == format.QCOW2 {
 		d.Kept = droveway.Format(i.Kind)

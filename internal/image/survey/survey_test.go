@@ -120,7 +120,7 @@ func TestKept(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	t.Parallel()
 	for says, b := range map[string][]byte{
-		"empty": {}, "no disk image": []byte("notes"), "gzip": append([]byte("\x1f\x8b"), make([]byte, 1000)...), "VDI": append(make([]byte, 64), "\x7f\x10\xda\xbe and more than a sector of it"+strings.Repeat("x", 600)...),
+		"empty": {}, "whole sectors": append(raw(), 1), "no disk image": []byte("notes"), "gzip": append([]byte("\x1f\x8b"), make([]byte, 1000)...), "VDI": append(make([]byte, 64), "\x7f\x10\xda\xbe and more than a sector of it"+strings.Repeat("x", 600)...),
 	} {
 		if _, err := New(bytes.NewReader(b), int64(len(b))); !droveway.Is(err, droveway.Invalid) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want invalid that says %q", err, says)
