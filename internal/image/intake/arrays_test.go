@@ -18,8 +18,7 @@ func inArray(t *testing.T, level int, events uint64, role uint16) []byte {
 	const at = (end - start) - 16*sector
 	b := debian(t)
 	s, le := b[start+at:start+at+4096], binary.LittleEndian
-	ext := b[start+1024:] // its blocks end before that, as mkfs in an array has it
-	le.PutUint32(ext[4:], at/(1024<<le.Uint32(ext[24:])))
+	shorten(b[start:], at)
 	le.PutUint32(s, 0xa92b4efc)
 	le.PutUint32(s[4:], 1)
 	copy(s[16:], "array identifier")
@@ -32,6 +31,13 @@ func inArray(t *testing.T, level int, events uint64, role uint16) []byte {
 	le.PutUint64(s[200:], events)
 	le.PutUint16(s[256:], role)
 	return b
+}
+
+// shorten makes an ext filesystem say that it has no more than size bytes, as mkfs
+// would have made it there.
+func shorten(filesystem []byte, size uint32) {
+	super, le := filesystem[1024:], binary.LittleEndian
+	le.PutUint32(super[4:], size/(1024<<le.Uint32(super[24:])))
 }
 
 // aSpare is the role of a member without data.

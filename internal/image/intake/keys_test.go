@@ -23,6 +23,7 @@ func locked(t *testing.T) []byte {
 	t.Helper()
 	const start, end, header = 8192 * 512, 12288 * 512, 32 << 10
 	b := debian(t)
+	shorten(b[start:], end-start-header)
 	copy(b[start:end], lukstest.V2(passphrase, b[start:end-header]))
 	return b
 }
