@@ -142,6 +142,9 @@ func (m *matrix) cell(t *testing.T, g *scene.Guest, r row, a accident) {
 	defer func() {
 		o.OK = !t.Failed()
 		m.all = append(m.all, o)
+		if !o.OK {
+			c.tell()
+		}
 	}()
 	var err error
 	c.job, err = r.job.start(t.Context(), g.Name, c.to)
@@ -166,6 +169,16 @@ type cell struct {
 	begun    time.Time
 	before   summary
 	late     bool // the accident came when the guest had begun to leave already
+}
+
+// tell shows what server and hosts have logged last: it is gone with the lab.
+func (c *cell) tell() {
+	const most = 60 // lines
+	for _, role := range []string{"server", c.from, c.to} {
+		b, err := os.ReadFile(stage.Lab.LogFile(role))
+		lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+		c.Logf("log of %s (%v):\n%s", role, err, strings.Join(lines[max(0, len(lines)-most):], "\n"))
+	}
 }
 
 // ready reports whether a host is back, and has told of the room that it has again.
@@ -208,7 +221,7 @@ func ended(t *testing.T, j droveway.Job) (droveway.Job, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return now, fmt.Errorf("job %s has not ended: %s in step %s: %s (%w)", j.Name, now.State, now.Step, now.Retry, ctx.Err())
+			return now, fmt.Errorf("job %s has not ended: %s in step %s, %+v: %s (%w)", j.Name, now.State, now.Step, now.Progress, now.Retry, ctx.Err())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -117,7 +117,7 @@ func TestStuckHearsOfChanges(t *testing.T) {
 				m.Nudge()
 				time.Sleep(time.Millisecond)
 			}
-			time.Sleep(mended.Sub(time.Now()))
+			time.Sleep(time.Until(mended))
 			m.Nudge()
 		}()
 		w.run(t, func(r *job.Run[none]) error {
