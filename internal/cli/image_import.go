@@ -200,6 +200,9 @@ func (a *app) withClient(do func(*client.Client) error) error {
 // importFile looks at a file before any of it is sent.
 func (a *app) importFile(ctx context.Context, name, path string, f *importFlags) error {
 	s, err := survey.Open(path)
+	if droveway.Is(err, droveway.NotFound) {
+		return droveway.Errorf(droveway.Invalid, "%w", err) // not found would be the image
+	}
 	if err != nil {
 		return err
 	}

@@ -51,8 +51,7 @@ func OpenAlone(path string) (*Source, error) { return openFile(path, format.New)
 func openFile(path string, open opener) (*Source, error) {
 	f, size, err := format.OpenFile(path)
 	if err != nil {
-		// Not NotFound: in an import that would be the image which is to be made.
-		return nil, droveway.Errorf(droveway.Invalid, "%w", err)
+		return nil, err
 	}
 	s, err := read(f, size, open)
 	if err != nil {
