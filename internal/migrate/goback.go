@@ -84,7 +84,7 @@ func (m *Moves) sendBack(ctx context.Context, r *run) error {
 	if _, err := m.cfg.Hosts.Send(ctx, s.To, host.Send{Ref: s.target(), To: w.Address, Peer: s.From}); err != nil {
 		return err
 	}
-	p, err := m.held(ctx, r, s.To, s.target())
+	p, err := m.held(ctx, r, s.To, s.target(), func() bool { return true }) // notBack asks both
 	if err != nil {
 		return err
 	}

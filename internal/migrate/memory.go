@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/droveway/droveway"
-	"github.com/droveway/droveway/internal/engine/job"
 	"github.com/droveway/droveway/internal/host"
 	"github.com/droveway/droveway/internal/hypervisor"
 )
@@ -49,10 +48,11 @@ func (m *Moves) memory(instant bool) func(context.Context, *run) error {
 
 func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	s := r.State
-	if s.Endless && s.Way.Several() {
+	if s.Endless && s.Way.Several() || s.Anew {
 		if err := m.otherWay(ctx, r); err != nil {
 			return err
 		}
+		s.Anew = false
 	}
 	if instant && !s.Postcopy {
 		return droveway.Missing("postcopy", "host %s cannot let memory follow: move without --instant, or see its log for the reason", s.To)
@@ -64,6 +64,9 @@ func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	case s.Endless:
 		s.Result.Memory.Why = "passes over several connections did not end"
 	}
+	if s.Stood > 0 {
+		s.Result.Memory.Why = fmt.Sprintf("memory was sent anew, as it stood still: %d times", s.Stood)
+	}
 	if _, err := m.cfg.Hosts.Send(ctx, s.From, host.Send{Ref: s.source(), To: s.Memory, Peer: s.To, Way: s.Way}); err != nil {
 		return err
 	}
@@ -74,12 +77,12 @@ func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	}
 	answers, stop := m.watchTarget(ctx, s)
 	defer stop()
-	p, err := m.held(ctx, r, s.From, s.source())
-	if errors.Is(err, errEndless) {
+	p, err := m.held(ctx, r, s.From, s.source(), answers)
+	if errors.Is(err, errEndless) || errors.Is(err, errStands) {
 		return m.sendMemory(ctx, r, instant) // at once: held for the handover, the guest would stand
 	}
 	if err == nil && p.Error != "" {
-		return job.Permanent(droveway.Errorf(droveway.Unavailable, "the memory of machine %s did not reach host %s: %s", s.Source.Machine, s.To, p.Error))
+		return m.unreached(s, p.Error)
 	}
 	s.note(p)
 	s.waiting = err == nil && answers()
@@ -143,8 +146,9 @@ func (s *state) note(p hypervisor.MemoryProgress) {
 }
 
 // held waits until memory that a host sends is held back. If that fails the
-// progress it returns has the error.
-func (m *Moves) held(ctx context.Context, r *run, from string, ref host.Ref) (hypervisor.MemoryProgress, error) {
+// progress it returns has the error. Answers says whether the other host is there.
+func (m *Moves) held(ctx context.Context, r *run, from string, ref host.Ref, answers func() bool) (hypervisor.MemoryProgress, error) {
+	var move motion
 	for begun := time.Now(); ; {
 		p, err := m.cfg.Hosts.Await(ctx, from, ref)
 		if err != nil || p.State == hypervisor.Held || p.State == hypervisor.Sent {
@@ -155,6 +159,13 @@ func (m *Moves) held(ctx context.Context, r *run, from string, ref host.Ref) (hy
 			if p.Error == "" {
 				p.Error = "it stopped sending"
 			}
+			return p, nil
+		}
+		if move.stood(p) > m.stand && answers() {
+			if from == r.State.From && r.State.Stood < standings {
+				return p, m.stands(ctx, r)
+			}
+			p.Error = fmt.Sprintf("it stands still since %s, though both hosts answer", m.stand)
 			return p, nil
 		}
 		if from == r.State.From {

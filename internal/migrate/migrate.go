@@ -53,10 +53,13 @@ type Moves struct {
 	placing sync.Mutex    // held from the choice of a host until the room there is reserved
 	giveUp  time.Duration // giveUpAfter; tests have less of it
 	silent  time.Duration // silentMax; likewise
+	stand   time.Duration // standMax; likewise
 }
 
 // New makes it.
-func New(cfg Config) *Moves { return &Moves{cfg: cfg, giveUp: giveUpAfter, silent: silentMax} }
+func New(cfg Config) *Moves {
+	return &Moves{cfg: cfg, giveUp: giveUpAfter, silent: silentMax, stand: standMax}
+}
 
 // Request is a move that somebody wants.
 type Request struct {
@@ -223,6 +226,9 @@ type state struct {
 	Way hypervisor.Way `json:"way,omitempty"` // how the target waits for memory
 	// Endless: passes over the memory did not end in a way in which it cannot follow.
 	Endless bool `json:"endless,omitempty"`
+	// Stood is how often memory stood still. Anew: both sides are to be prepared anew.
+	Stood int  `json:"stood,omitempty"`
+	Anew  bool `json:"anew,omitempty"`
 
 	// waiting: this process has just seen the guest held for the handover, and heard
 	// from the target. It stands meanwhile, so nobody is asked what is known.
