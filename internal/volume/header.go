@@ -144,6 +144,7 @@ var contents = []signature{
 	{"NTFS", 3, "NTFS    "},
 	{"squashfs", 0, "hsqs"},
 	{"swap", 4086, "SWAPSPACE2"},
+	{"swap of a hibernated system", 4086, "S1SUSPEND"},
 	{"ISO 9660", 0x8001, "CD001"},
 	{"Btrfs", 0x10040, "_BHRfS_M"},
 	{"UFS1", 0x255c, "\x54\x19\x01\x00"},
