@@ -127,7 +127,7 @@ func (s *inspection) bootDrive() *drive {
 	for _, at := range bootMounts {
 		for _, v := range s.volumes {
 			for _, d := range able {
-				if v.Mount == at && slices.Contains(v.Disks, d.number) {
+				if v.Mount == at && slices.Contains(v.Needs, d.number) {
 					return d
 				}
 			}
@@ -159,7 +159,8 @@ func (s *inspection) driveOf(name string) *drive {
 
 // ordered are the disks as fstab counts them. The one with the root is called as fstab calls
 // that of the root. If it has no name for it the disks are in their order, unless fstab
-// names partitions that are not there then, and are if the root's disk is the first.
+// names partitions that are not there then, and are if the root's disk is the first. Of
+// halves of a mirror that which the system is taken from is the first unless that fails.
 func (s *inspection) ordered() []*drive {
 	root, called := s.rootDrive(), s.rootName()
 	if root == nil || called != "" && place(called) >= len(s.drives) {
@@ -168,7 +169,11 @@ func (s *inspection) ordered() []*drive {
 	if called != "" {
 		return moved(s.drives, root, place(called))
 	}
-	if first := moved(s.drives, root, 0); s.named(first) > s.named(s.drives) {
+	least := s.named(s.drives)
+	if !s.mirrored() {
+		least++
+	}
+	if first := moved(s.drives, root, 0); s.named(first) >= least {
 		return first
 	}
 	return s.drives
@@ -215,11 +220,16 @@ func (s *inspection) rootName() string {
 	return ""
 }
 
+// mirrored reports whether the root is on several disks, each of which has all of it.
+func (s *inspection) mirrored() bool {
+	return slices.ContainsFunc(s.volumes, func(v *volume) bool { return v.Mount == "/" && len(v.Disks) > 1 && len(v.Needs) == 1 })
+}
+
 // rootDrive is the disk with the root; nil: it is on several.
 func (s *inspection) rootDrive() *drive {
 	for _, v := range s.volumes {
-		if v.Mount == "/" && len(v.Disks) == 1 {
-			return s.drives[v.Disks[0]-1]
+		if v.Mount == "/" && len(v.Needs) == 1 {
+			return s.drives[v.Needs[0]-1]
 		}
 	}
 	return nil
@@ -251,6 +261,8 @@ func place(name string) int {
 
 // on notes which disks a volume is on: those of the volumes that it is made of.
 func (s *inspection) on(v *volume, parts ...string) {
+	slices.Sort(parts)
+	v.parts = slices.Compact(parts)
 	if len(s.drives) < 2 {
 		return
 	}

@@ -96,6 +96,7 @@ type inspection struct {
 	ctx     context.Context // of the one run
 	drives  []*drive
 	order   []*drive // as fstab counts them; nil: not known yet
+	half    int      // of several disks the one that a system on a mirror is taken from; 0: none
 	catalog *identify.Catalog
 	keys    []luks.Key
 
@@ -114,6 +115,11 @@ type volume struct {
 	found filesystem.Volume
 	alias []string // other names of it, as in fstab
 
+	parts  []string // names of the volumes it is made of
+	array  string   // UUID, if it is an array of MD
+	mirror bool     // it is one of level 1
+	half   int      // the disk that it is taken from, if it is a mirror over several
+
 	locked *luks.Container // of an encrypted volume
 	inside *volume         // what it holds, once unlocked
 }
@@ -131,6 +137,7 @@ func (s *inspection) run(oneOfMany bool) error {
 		s.openRoot(roots)
 	}
 	s.openUSR()
+	s.halve() // again: by now it is known what is mounted
 	s.boot()
 	s.identify()
 	switch {

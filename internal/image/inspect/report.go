@@ -56,13 +56,7 @@ type Volume struct {
 	Problem   string   `json:"problem,omitempty"`
 
 	Member *Membership `json:"-"` // in an array of MD
-}
-
-// Membership is what a member of an array of MD says of itself.
-type Membership struct {
-	Array   string // UUID
-	Current bool   // it has data: it is no spare, nor taken out, nor being filled
-	Events  uint64 // how often the array had changed when it was written last
+	Needs  []int       `json:"-"` // of several disks those without which it cannot be read: of a mirror one is enough
 }
 
 // System is what the disk holds, beside its name.

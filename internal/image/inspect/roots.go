@@ -105,6 +105,7 @@ func (s *inspection) openRoot(roots []root) {
 	s.tree = filesystem.NewTree(r.node, r.v.found.Info().FoldCase)
 	s.report.System.Root = r.name()
 	r.v.Mount = "/"
+	s.halve()
 	if r.windows {
 		s.openWindows()
 		return
@@ -246,10 +247,16 @@ func (s *inspection) bySpec(spec string) *volume {
 	if p, ok := strings.CutPrefix(spec, "/dev/disk/by-"); ok {
 		key, value, tagged = strings.Cut(p, "/")
 	}
+	var found *volume
 	for _, v := range s.volumes {
 		if tagged && v.tagged(strings.ToUpper(key), value) || slices.Contains(v.alias, spec) {
-			return v
+			if found == nil || v.drive != nil && v.drive.number == s.half { // what is no mirror may be there twice beside one
+				found = v
+			}
 		}
+	}
+	if found != nil {
+		return found
 	}
 	if m := diskName.FindStringSubmatch(spec); m != nil {
 		return s.partition(s.driveOf(m[1]), m[2])

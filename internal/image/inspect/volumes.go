@@ -92,7 +92,7 @@ func (s *inspection) openArrays() {
 	for _, v := range s.ofKind(probe.MD) {
 		if m, ok := disk.OpenMember(v.Name, v.r, v.Size); ok {
 			members = append(members, m)
-			v.Member = &Membership{m.Array, m.Role >= 0, m.Events}
+			v.Member = &Membership{Array: m.Array, Level: m.Level, Current: m.Role >= 0, Events: m.Events}
 		}
 	}
 	for _, array := range disk.Arrays(members) {
@@ -102,7 +102,7 @@ func (s *inspection) openArrays() {
 		}
 		name := array.Volume()
 		if a := s.add(name, array.R, array.Size, nil); a != nil {
-			a.Missing = array.Missing
+			a.Missing, a.array, a.mirror = array.Missing, array.UUID, array.Level == disk.Mirror
 			s.on(a, array.Members...)
 			a.alias = []string{"/dev/" + name, "/dev/md" + strings.TrimPrefix(name, "md/")}
 		}
