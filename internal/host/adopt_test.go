@@ -165,7 +165,7 @@ func TestOneThatCannotBeAdopted(t *testing.T) {
 			no.Store(true)
 			n.restart()
 			n.is(RoleHome, hypervisor.Running)
-			o, err := r.Show(ctx, "a", "db")
+			o, err := r.Look(ctx, "a", "db")
 			must(t, err)
 			if o.Instance != "" || o.Token != 7 || !strings.Contains(o.Message, why) {
 				t.Errorf("of the one that cannot be adopted: %+v", o)

@@ -321,9 +321,14 @@ func (a *Agent) admit(ctx context.Context, m *machine, in order) error {
 	if err := m.rec.admit(in.ref().Token, in); err != nil {
 		return err
 	}
-	if err := a.attach(ctx, m); err != nil {
-		a.changed()
-		return err
+	if m.trouble() != nil {
+		if err := a.attach(ctx, m); err != nil {
+			a.changed()
+			return err
+		}
+		if err := m.rec.admit(in.ref().Token, in); err != nil { // the record is known only now
+			return err
+		}
 	}
 	return a.review(ctx, m)
 }

@@ -91,8 +91,18 @@ func (c *Client) Remove(ctx context.Context, host string, r Ref) (Observed, erro
 	return ask[Observed](ctx, c, host, verbRemove, r, nil)
 }
 
-// Show tells what the host has of a machine; RoleNone if nothing.
+// Show tells what the host has of a machine; RoleNone if nothing. Unavailable, if the
+// host holds the machine, and so cannot tell: whoever asks is about to decide something.
 func (c *Client) Show(ctx context.Context, host, machine string) (Observed, error) {
+	o, err := c.Look(ctx, host, machine)
+	if err == nil && o.Held {
+		return Observed{}, droveway.Errorf(droveway.Unavailable, "show on host %s: %s", host, o.Message)
+	}
+	return o, err
+}
+
+// Look is Show for those who only tell what is seen, of machines that are held, too.
+func (c *Client) Look(ctx context.Context, host, machine string) (Observed, error) {
 	return ask[Observed](ctx, c, host, verbShow, Ref{Machine: machine}, nil)
 }
 

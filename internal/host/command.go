@@ -148,6 +148,7 @@ type Observed struct {
 	Console  string           `json:"console,omitempty"` // path on the host
 	Message  string           `json:"message,omitempty"` // what is wrong, if something is
 	Vars     int64            `json:"vars,omitempty"`    // bytes of its UEFI variables here; 0: none
+	Held     bool             `json:"held,omitempty"`    // nobody knows what of it runs: it is left alone
 	At       time.Time        `json:"at"`
 }
 

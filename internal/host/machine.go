@@ -238,7 +238,7 @@ func (a *Agent) observe(ctx context.Context, m *machine) Observed {
 	}
 	o.Vars = a.varsBytes(&rec.Instance)
 	if err := m.trouble(); err != nil {
-		if o.Instance, o.Message = "", err.Error(); o.Role == RoleNone {
+		if o.Instance, o.Message, o.Held = "", err.Error(), true; o.Role == RoleNone {
 			o.Role = RoleUnknown
 		}
 		return o

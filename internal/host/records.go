@@ -120,6 +120,10 @@ func (r records) setAside(machine string, damage error) error {
 	path := r.path(machine)
 	to := filepath.Join(r.dir, machine+asideMark+time.Now().UTC().Format("20060102T150405.000000000Z"))
 	if err := errors.Join(os.Rename(path, to), syncDir(r.dir)); err != nil {
+		var link *os.LinkError
+		if errors.As(err, &link) {
+			err = link.Err // the names are others at each attempt, and nothing has changed
+		}
 		return droveway.Errorf(droveway.Invalid, "its record %s is damaged: %w; it could not be set aside: %w", path, damage, err)
 	}
 	return r.advice(to, path, damage)

@@ -137,12 +137,13 @@ func TestDamagedRecord(t *testing.T) {
 func (n *node) isHeld(says string) {
 	n.t.Helper()
 	ctx := n.t.Context()
-	o, err := n.rig.Show(ctx, "a", other)
+	o, err := n.rig.Look(ctx, "a", other)
 	must(n.t, err)
 	if o.Role != RoleUnknown || o.Instance != "" || !strings.Contains(o.Message, says) {
 		n.t.Errorf("it is shown as %+v; want unknown, and %q", o, says)
 	}
 	for verb, give := range map[string]func() error{
+		verbShow:   func() error { _, err := n.rig.Show(ctx, "a", other); return err },
 		verbCreate: func() error { _, err := n.rig.Create(ctx, "a", otherInstance(), nil); return err },
 		verbStart:  func() error { _, err := n.rig.Start(ctx, "a", otherInstance()); return err },
 		verbStop:   func() error { _, err := n.rig.Stop(ctx, "a", Stop{Ref: Ref{other, 7}}); return err },

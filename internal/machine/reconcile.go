@@ -76,7 +76,7 @@ func (c *Controller) verdict(ctx context.Context, m *droveway.Machine) (verdict,
 	if err == nil && !v.start && v.state == m.Status.State && v.message == m.Status.Message {
 		return v, nil
 	}
-	if o, err = c.cfg.Hosts.Show(ctx, m.Status.Host, m.Name); err != nil {
+	if o, err = c.cfg.Hosts.Look(ctx, m.Status.Host, m.Name); err != nil {
 		return verdict{}, err
 	}
 	return judge(m, true, o, failed), nil

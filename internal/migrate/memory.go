@@ -79,6 +79,7 @@ func (m *Moves) sendMemory(ctx context.Context, r *run, instant bool) error {
 	defer stop()
 	p, err := m.held(ctx, r, s.From, s.source(), answers)
 	if errors.Is(err, errEndless) || errors.Is(err, errStands) {
+		stop()
 		return m.sendMemory(ctx, r, instant) // at once: held for the handover, the guest would stand
 	}
 	if err == nil && p.Error != "" {
