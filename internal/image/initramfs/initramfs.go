@@ -64,7 +64,7 @@ type scan struct {
 
 	conf     settings
 	name     string // of the file before, in this archive
-	shuffled bool   // the files do not come in the order of their names
+	shuffled bool   // the files do not come in the order of their names, or modules before the settings
 }
 
 func (s *scan) archives(r *bufio.Reader) error {
@@ -243,13 +243,14 @@ func (s *scan) take(name string, bytes int64) error {
 	if s.left -= bytes; s.left < 0 || s.Files > maxFiles {
 		return droveway.Errorf(droveway.Invalid, "initramfs: more than %d files or %d bytes: it is damaged or hostile", maxFiles, maxUnpacked)
 	}
-	if m, ok := ModuleName(name); ok {
+	m, isModule := ModuleName(name)
+	if isModule {
 		s.Modules[m] = true
 	}
 	if s.Kind == "" {
 		s.Kind = kindOf(name)
 	}
-	s.shuffled = s.shuffled || name < s.name
+	s.shuffled = s.shuffled || name < s.name || isModule && !s.conf.most(name)
 	s.name = name
 	s.Most = !s.shuffled && s.conf.most(name)
 	if s.Kind != "" && s.enough != nil && s.enough(&s.Summary) {

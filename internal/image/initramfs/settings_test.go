@@ -35,6 +35,20 @@ func TestMost(t *testing.T) {
 	}
 }
 
+// TestModulesBeforeSettings reads archives in a row, the modules in the first one: what
+// is not among them then is known, whatever the settings say.
+func TestModulesBeforeSettings(t *testing.T) {
+	t.Parallel()
+	modules := archiveOf(file{"usr/lib/modules/1/virtio_blk.ko", "ELF"})
+	settings := archiveOf(file{mainSettings, "MODULES=most\n"}, file{"init", ""})
+	if got, err := Read(bytes.NewReader(append(modules, settings...)), nil); err != nil || got.Most || got.Kind != "initramfs-tools" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := Read(bytes.NewReader(append(settings, modules...)), nil); err != nil || !got.Most {
+		t.Errorf("the other way round: %+v, %v", got, err)
+	}
+}
+
 // TestSettingsCut reads settings that end too early, or are too long to be any.
 func TestSettingsCut(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,8 @@ const (
 	// hookRules has the shell functions by which initramfs-tools chooses modules.
 	hookRules = "/usr/share/initramfs-tools/hook-functions"
 	maxRules  = 256 << 10
+	// hookSettings are those of packages.
+	hookSettings = "/usr/share/initramfs-tools/conf-hooks.d"
 	// Between these lines it chooses those of an initramfs for any machine.
 	rulesBegin = "\nauto_add_modules()"
 	rulesEnd   = "\n}\n"
@@ -22,7 +24,7 @@ const (
 // modules' as modules.dep has them.
 func (s *inspection) ruled(files map[string]string) map[string]bool {
 	b, err := s.tree.ReadFile(hookRules, maxRules)
-	if err != nil {
+	if err != nil || s.hooked() {
 		return nil
 	}
 	_, rules, _ := strings.Cut(string(b), rulesBegin)
@@ -46,6 +48,19 @@ func (s *inspection) ruled(files map[string]string) map[string]bool {
 		in[module] = words[module] || words[base] || words[path.Dir(file)] && !words[base+".ko"]
 	}
 	return in
+}
+
+// hooked reports whether a package has a say in how modules are chosen: its settings
+// come last, and are not copied into the initramfs (initramfs-tools(7)).
+func (s *inspection) hooked() bool {
+	names, _ := s.tree.ReadDir(hookSettings)
+	for _, n := range names {
+		b, err := s.tree.ReadFile(hookSettings+"/"+n, maxConfig)
+		if err != nil || strings.Contains(string(b), "MODULES=") {
+			return true
+		}
+	}
+	return false
 }
 
 func betweenWords(r rune) bool { return strings.ContainsRune(" \t\n\\\"'", r) }

@@ -54,8 +54,9 @@ func TestRuled(t *testing.T) {
 		"virtio_console": "kernel/drivers/char/virtio_console.ko",  // the same
 		"updated":        "updates/dkms/kernel/drivers/block/x.ko", // a folder of another name
 	}
+	set := "BUSYBOX=y\n"
 	ruled := func(text string) []string {
-		s := &inspection{tree: filesystem.NewTree(filesystemtest.Memory{What: filesystemtest.FilesOf(map[string]string{hookRules: text})}, false)}
+		s := &inspection{tree: filesystem.NewTree(filesystemtest.Memory{What: filesystemtest.FilesOf(map[string]string{hookRules: text, hookSettings + "/some": set})}, false)}
 		in := s.ruled(files)
 		maps.DeleteFunc(in, func(_ string, yes bool) bool { return !yes })
 		return slices.Sorted(maps.Keys(in))
@@ -63,6 +64,11 @@ func TestRuled(t *testing.T) {
 	if diff := cmp.Diff([]string{"virtio_blk", "virtio_pci", "xhci_hcd"}, ruled(someRules)); diff != "" {
 		t.Error(diff)
 	}
+	set = "MODULES=dep\n"
+	if got := ruled(someRules); len(got) > 0 {
+		t.Errorf("a package chooses otherwise: %v", got)
+	}
+	set = ""
 	for name, text := range map[string]string{"none": "", "others": "copy_exec()\n{\n}\n", "cut": someRules[:strings.Index(someRules, "\tesac")]} {
 		if got := ruled(text); len(got) > 0 {
 			t.Errorf("%s: %v", name, got)
