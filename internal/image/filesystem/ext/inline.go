@@ -22,7 +22,7 @@ func (n *node) readInlineData(inode []byte) error {
 	if n.stat.Size > mapBytes {
 		n.kept = append(n.kept[:mapBytes:mapBytes], attribute(inode, systemIndex, dataName)...)
 	}
-	if n.stat.Size > int64(len(n.kept)) {
+	if n.stat.Size > int64(len(n.kept)) && !n.stat.Mode.IsRegular() {
 		return filesystem.Broken("ext: inode %d has %d bytes and keeps %d in itself", n.number, n.stat.Size, len(n.kept))
 	}
 	return nil
@@ -56,8 +56,11 @@ func attribute(inode []byte, index byte, name string) []byte {
 	return nil
 }
 
+// readInline reads a file in its inode. One that was made longer ends in zeros.
 func (n *node) readInline(p []byte, off int64) (int, error) {
-	k := copy(p, n.kept[off:n.stat.Size])
+	k := int(min(int64(len(p)), n.stat.Size-off))
+	held := copy(p[:k], n.kept[min(off, int64(len(n.kept))):])
+	clear(p[held:k])
 	if k < len(p) {
 		return k, io.EOF
 	}
