@@ -200,8 +200,8 @@ func (a *app) withClient(do func(*client.Client) error) error {
 // importFile looks at a file before any of it is sent.
 func (a *app) importFile(ctx context.Context, name, path string, f *importFlags) error {
 	s, err := survey.Open(path)
-	if droveway.Is(err, droveway.NotFound) {
-		return droveway.Errorf(droveway.Invalid, "%w", err) // not found would be the image
+	if droveway.Is(err, droveway.NotFound) || droveway.Is(err, droveway.Permission) {
+		return droveway.Errorf(droveway.Invalid, "%w", err) // these would be of the image
 	}
 	if err != nil {
 		return err
