@@ -384,3 +384,31 @@ func TestDeathAfterAnAbortThatWasGivenUp(t *testing.T) {
 	w.ends(j, droveway.JobFailed)
 	w.mustLive(0, 1, 2, 3)
 }
+
+// A move is called off while the target cannot read what it has: nothing there is
+// touched, in whatever order it is mended and asked again, and the guest comes back with
+// all that it has written there.
+func TestAbortWhileTheTargetIsHeld(t *testing.T) {
+	t.Parallel()
+	w, j := moving(t)
+	w.write(1, 2)
+	target := w.hosts[1]
+	guest, path := w.guest(1), filepath.Join(target.dir, "machines", name+".json")
+	was, err := os.ReadFile(path)
+	must(t, err)
+	target.stop()
+	must(t, os.WriteFile(path, was[:len(was)/2], 0o600))
+	target.start()
+	w.eventually("the target holds the machine", func() bool {
+		o, err := w.moves.cfg.Hosts.Look(t.Context(), target.name, name)
+		return err == nil && o.Held
+	})
+	must(t, w.moves.cfg.Jobs.Cancel(t.Context(), j.Name))
+	w.eventually("the job says why it waits", func() bool { return strings.Contains(w.job(j).Retry, "show on host "+target.name) })
+	if w.guest(1) != guest {
+		t.Error("the guest on the target was touched")
+	}
+	must(t, os.WriteFile(path, was, 0o600))
+	w.ends(j, droveway.JobFailed)
+	w.mustLive(0, 1, 2)
+}
