@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/signal"
@@ -93,6 +94,11 @@ func appliance(t *testing.T, kind string) []byte {
 		return two(imagetest.Var(t, split))
 	case "group":
 		return two(imagetest.Group(split))
+	case "mirror":
+		older := bytes.Clone(split)
+		imagetest.Half{Level: 1, Events: 3}.RootInArray(older)
+		imagetest.Half{Level: 1, Events: 5, Role: 1}.RootInArray(split)
+		return two(older, split)
 	case "data":
 		return two(split, imagetest.MBR(make([]byte, 1<<20)))
 	case "machines":

@@ -11,6 +11,7 @@ import (
 
 // Where that Debian of package inspect, "split", has what, in bytes.
 var (
+	boot = extent{6144 * sector, 8192 * sector}
 	root = extent{8192 * sector, 12288 * sector}
 	usr  = extent{12288 * sector, 16384 * sector}
 	vars = extent{16384 * sector, 20480 * sector}
@@ -54,6 +55,45 @@ func Group(split []byte) (system, more []byte) {
 	copy(vars.of(system), physical("A", root.of(system)[:half]))
 	clear(root.of(system))
 	return system, more
+}
+
+// Half is what a member of an array of MD over two disks says of itself.
+type Half struct {
+	Level  int
+	Events uint64
+	Role   uint16
+}
+
+// RootInArray makes the root of that Debian a member.
+func (h Half) RootInArray(split []byte) { h.superblock(root.of(split), "array of the root") }
+
+// BootInArray makes its /boot one.
+func (h Half) BootInArray(split []byte) { h.superblock(boot.of(split), "array of /boot") }
+
+// superblock makes a partition a member, by a superblock of version 1.0: at the end, where
+// nothing is.
+func (h Half) superblock(part []byte, id string) {
+	le, at := binary.LittleEndian, len(part)-16*sector
+	s := part[at : at+4096]
+	Shorten(part, uint32(at))
+	le.PutUint32(s, 0xa92b4efc)
+	le.PutUint32(s[4:], 1)
+	copy(s[16:32], id)
+	copy(s[32:], "web:"+id[len(id)-4:])
+	le.PutUint32(s[72:], uint32(h.Level))
+	le.PutUint64(s[80:], uint64(at/sector))
+	le.PutUint32(s[88:], 8)
+	le.PutUint32(s[92:], 2)
+	le.PutUint64(s[144:], uint64(at/sector))
+	le.PutUint64(s[200:], h.Events)
+	le.PutUint16(s[256:], h.Role)
+}
+
+// Shorten makes an ext filesystem say that it has no more than size bytes, as mkfs
+// would have made it there.
+func Shorten(filesystem []byte, size uint32) {
+	super, le := filesystem[1024:], binary.LittleEndian
+	le.PutUint32(super[4:], size/(1024<<le.Uint32(super[24:])))
 }
 
 // edit changes a line of fstab in place: of what lies in an ext4 only the files are not

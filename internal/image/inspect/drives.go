@@ -220,9 +220,11 @@ func (s *inspection) rootName() string {
 	return ""
 }
 
-// mirrored reports whether the root is on several disks, each of which has all of it.
+// mirrored reports whether the root is on a mirror.
 func (s *inspection) mirrored() bool {
-	return slices.ContainsFunc(s.volumes, func(v *volume) bool { return v.Mount == "/" && len(v.Disks) > 1 && len(v.Needs) == 1 })
+	return slices.ContainsFunc(s.volumes, func(v *volume) bool {
+		return v.Mount == "/" && slices.ContainsFunc(s.under(v), func(o *volume) bool { return o.mirror })
+	})
 }
 
 // rootDrive is the disk with the root; nil: it is on several.

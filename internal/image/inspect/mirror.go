@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"cmp"
+	"path"
 	"slices"
 
 	"github.com/droveway/droveway/internal/image/disk"
@@ -154,6 +155,26 @@ func (s *inspection) halve() {
 	}
 	for _, v := range s.volumes {
 		v.Needs = s.needed(v)
+	}
+}
+
+// foresee halves a system by all mirrors that fstab mounts, before anything is: what is on
+// no mirror is then taken of the same disk.
+func (s *inspection) foresee() {
+	if len(s.drives) < 2 || !s.mirrored() {
+		return
+	}
+	var ahead []*volume
+	for _, m := range s.report.System.Fstab {
+		if v := s.bySpec(m.Spec); v != nil && v.drive == nil && v.Mount == "" {
+			v.Mount = path.Clean(m.Path)
+			ahead = append(ahead, v)
+		}
+	}
+	s.halve()
+	s.order = nil // it was that of the half so far
+	for _, v := range ahead {
+		v.Mount = ""
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/droveway/droveway/internal/image/filesystem"
+	"github.com/droveway/droveway/internal/image/filesystem/probe"
 )
 
 // root is a filesystem that looks like the root of a system.
@@ -116,6 +117,7 @@ func (s *inspection) openRoot(roots []root) {
 	}
 	s.report.System.Fstab = parseFstab(string(b))
 	s.nameUnlocked()
+	s.foresee()
 	for i := range s.report.System.Fstab {
 		s.join(&s.report.System.Fstab[i], r)
 	}
@@ -264,8 +266,10 @@ func (s *inspection) bySpec(spec string) *volume {
 	return nil
 }
 
+// tagged reports whether a volume has a tag. A member of an array has the name of that,
+// which may be the label of the filesystem in it, and udev gives it none.
 func (v *volume) tagged(key, value string) bool {
-	if value == "" {
+	if value == "" || v.Kind == probe.MD && !strings.HasPrefix(key, "PART") {
 		return false
 	}
 	switch key {

@@ -1,43 +1,21 @@
 package intake
 
 import (
-	"encoding/binary"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/imagetest"
 	"github.com/droveway/droveway/internal/image/sourcetest"
 )
 
-// inArray is that Debian whose root is on a member of an array of MD over two disks, with
-// a superblock of version 1.0: at the end, where nothing is.
+// inArray is that Debian whose root is on a member of an array of MD over two disks.
 func inArray(t *testing.T, level int, events uint64, role uint16) []byte {
 	t.Helper()
-	const start, end, sector = 8192 * 512, 12288 * 512, 512
-	const at = (end - start) - 16*sector
 	b := debian(t)
-	s, le := b[start+at:start+at+4096], binary.LittleEndian
-	shorten(b[start:], at)
-	le.PutUint32(s, 0xa92b4efc)
-	le.PutUint32(s[4:], 1)
-	copy(s[16:], "array identifier")
-	copy(s[32:], "web:0")
-	le.PutUint32(s[72:], uint32(level))
-	le.PutUint64(s[80:], at/sector)
-	le.PutUint32(s[88:], 8)
-	le.PutUint32(s[92:], 2)
-	le.PutUint64(s[144:], at/sector)
-	le.PutUint64(s[200:], events)
-	le.PutUint16(s[256:], role)
+	imagetest.Half{Level: level, Events: events, Role: role}.RootInArray(b)
 	return b
-}
-
-// shorten makes an ext filesystem say that it has no more than size bytes, as mkfs
-// would have made it there.
-func shorten(filesystem []byte, size uint32) {
-	super, le := filesystem[1024:], binary.LittleEndian
-	le.PutUint32(super[4:], size/(1024<<le.Uint32(super[24:])))
 }
 
 // aSpare is the role of a member without data.
@@ -52,8 +30,9 @@ func TestArrayOverDisks(t *testing.T) {
 	js := startStore(t)
 	for name, k := range map[string]struct {
 		level    int
-		first    uint64 // events of the first half; the second has 5
-		role     uint16 // of the first half
+		first    uint64    // events of the first half; the second has 5
+		role     uint16    // of the first half
+		boot     [2]uint64 // events of the halves of the mirror with /boot; 0: it is on none
 		repair   droveway.Repair
 		repaired string   // the image that is; empty: none
 		says     []string // in one note, or in the error
@@ -64,6 +43,8 @@ func TestArrayOverDisks(t *testing.T) {
 		"first is older":   {level: 1, first: 3, repaired: "a-2", says: []string{"image a-1 is left as it is", "mirror of image a-2", "the older one, with 3 events, and image a-2 has 5"}},
 		"second is older":  {level: 1, first: 9, repaired: "a-1", says: []string{"image a-2 is left as it is", "with 5 events, and image a-1 has 9"}},
 		"first is a spare": {level: 1, first: 5, role: aSpare, repaired: "a-2", says: []string{"image a-1 is left as it is", "a spare"}},
+		"/boot in step":    {level: 1, first: 3, boot: [2]uint64{7, 7}, repair: droveway.RepairForce, repaired: "a-2", says: []string{"image a-1 is left as it is", "with 3 events, and image a-2 has 5"}},
+		"/boot opposed":    {level: 1, first: 3, boot: [2]uint64{7, 4}, repaired: "a-2", says: []string{"image a-1 is left as it is", "of the mirror with /boot it has the newer half"}},
 		"not repaired":     {level: 1, first: 3, repair: droveway.RepairNone, says: []string{"image a-1 is left as it is", "to boot from"}},
 		"stripes":          {level: 0, first: 5, says: []string{"image a-1, p3: a member of an MD array of level 0 over 2 disks"}},
 		"stripes, forced":  {level: 0, first: 5, repair: droveway.RepairForce, says: []string{"a member of an MD array of level 0 over 2 disks"}, fails: true},
@@ -72,7 +53,12 @@ func TestArrayOverDisks(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, js)
 			shop := w.furnish()
-			s := sourcetest.New(t, ovaOfBoth(t, inArray(t, k.level, k.first, k.role), inArray(t, k.level, 5, 1)), sourcetest.Manners{})
+			one, two := inArray(t, k.level, k.first, k.role), inArray(t, k.level, 5, 1)
+			if k.boot[0] > 0 {
+				imagetest.Half{Level: 1, Events: k.boot[0]}.BootInArray(one)
+				imagetest.Half{Level: 1, Events: k.boot[1], Role: 1}.BootInArray(two)
+			}
+			s := sourcetest.New(t, ovaOfBoth(t, one, two), sourcetest.Manners{})
 			r := Request{Name: "a", Link: s.URL + "/m.ova", Repair: k.repair, Check: droveway.CheckNone}
 			p, err := w.Plan(t.Context(), r)
 			must(t, err)

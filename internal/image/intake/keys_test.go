@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/droveway/droveway"
+	"github.com/droveway/droveway/internal/image/imagetest"
 	"github.com/droveway/droveway/internal/image/luks"
 	"github.com/droveway/droveway/internal/image/luks/lukstest"
 	"github.com/droveway/droveway/internal/image/sourcetest"
@@ -23,7 +24,7 @@ func locked(t *testing.T) []byte {
 	t.Helper()
 	const start, end, header = 8192 * 512, 12288 * 512, 32 << 10
 	b := debian(t)
-	shorten(b[start:], end-start-header)
+	imagetest.Shorten(b[start:], end-start-header)
 	copy(b[start:end], lukstest.V2(passphrase, b[start:end-header]))
 	return b
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/droveway/droveway/internal/image/disk"
 	"github.com/droveway/droveway/internal/image/inspect"
 )
 
@@ -16,7 +17,7 @@ var startMounts = []string{"/", "/boot", "/boot/efi", "/efi", "/usr"}
 func (p *planner) disks() (all []int) {
 	for _, v := range p.r.Volumes {
 		if slices.Contains(startMounts, path.Clean(v.Mount)) {
-			all = append(all, v.Disks...)
+			all = append(all, v.Needs...)
 		}
 	}
 	slices.Sort(all)
@@ -30,7 +31,7 @@ func (p *planner) elsewhere(volume string) bool {
 		return false
 	}
 	own := p.disks()
-	return slices.ContainsFunc(p.r.Volumes[i].Disks, func(d int) bool { return !slices.Contains(own, d) })
+	return slices.ContainsFunc(p.r.Volumes[i].Needs, func(d int) bool { return !slices.Contains(own, d) })
 }
 
 // ownMounts are those of fstab, without the volumes of other disks: as each disk is
@@ -42,12 +43,17 @@ func (p *planner) ownMounts() []inspect.Mount {
 		if !p.elsewhere(m.Volume) {
 			continue
 		}
-		if id := p.uuid(m.Volume); inspect.DiskName(m.Spec) && id != "" {
-			p.find(Warning, m.Path+" is "+m.Spec+" of another disk", "disks have other names here, and each is repaired by itself", "name it UUID="+id+" in fstab, here or before")
-		}
+		p.warnNamed(m.Path, m.Spec, m.Volume, "fstab")
 		m.Volume = ""
 	}
 	return own
+}
+
+// warnNamed says of a volume of another disk that a file calls it by the name of that.
+func (p *planner) warnNamed(what, spec, volume, file string) {
+	if id := p.uuid(volume); inspect.DiskName(spec) && id != "" {
+		p.find(Warning, what+" is "+spec+" of another disk", "disks have other names here, and each is repaired by itself", "name it UUID="+id+" in "+file+", here or before")
+	}
 }
 
 // checkDisks says of a system on several disks that nothing is changed in it: each becomes
@@ -55,6 +61,7 @@ func (p *planner) ownMounts() []inspect.Mount {
 func (p *planner) checkDisks() {
 	disks := p.disks()
 	if len(disks) < 2 {
+		p.checkHalves(disks)
 		return
 	}
 	level, advice := Warning, "give the machine all of them, that which boots first"
@@ -68,6 +75,23 @@ func (p *planner) checkDisks() {
 	}
 	p.plan.Steps = []Step{}
 	p.find(level, "the system is on the disks "+numbers(disks)+" together", "each becomes an image of its own, and what needs several is not repaired", advice)
+}
+
+// checkHalves says of a system on mirrors which disk an import repairs: that which is
+// needed, and no other that has the system, too.
+func (p *planner) checkHalves(needed []int) {
+	var on []int
+	for _, v := range p.r.Volumes {
+		if v.Member != nil && v.Member.Level == disk.Mirror && len(v.Member.Systems()) > 0 {
+			on = append(on, v.Disks...)
+		}
+	}
+	slices.Sort(on)
+	if on = slices.Compact(on); len(needed) == 0 || len(on) < 2 {
+		return
+	}
+	n := numbers(needed)
+	p.find(Warning, "the disks "+numbers(on)+" have halves of a mirror with the system", "each becomes an image of its own, and only disk "+n+" is repaired, as its half is the newest, or the first of those", "boot from disk "+n+", and let the guest take the other half back (mdadm --manage /dev/mdN --re-add)")
 }
 
 func numbers(of []int) string {
