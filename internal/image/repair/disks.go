@@ -49,6 +49,18 @@ func (p *planner) ownMounts() []inspect.Mount {
 	return own
 }
 
+// ownMapped are those of crypttab, likewise.
+func (p *planner) ownMapped() (own []inspect.Mapped) {
+	for _, m := range p.r.System.Crypttab {
+		if p.elsewhere(m.Volume) {
+			p.warnNamed(m.Name, m.Spec, m.Volume, "crypttab")
+		} else {
+			own = append(own, m)
+		}
+	}
+	return own
+}
+
 // warnNamed says of a volume of another disk that a file calls it by the name of that.
 func (p *planner) warnNamed(what, spec, volume, file string) {
 	if id := p.uuid(volume); inspect.DiskName(spec) && id != "" {

@@ -92,3 +92,21 @@ func TestMirrorOverDisks(t *testing.T) {
 		})
 	}
 }
+
+// TestMappedElsewhere leaves what crypttab names of other disks as it is, as an import
+// of the disk alone does, and says so.
+func TestMappedElsewhere(t *testing.T) {
+	t.Parallel()
+	r := identified("debian12", "debian")
+	r.Volumes = []inspect.Volume{
+		{Name: "disk1:p1", Kind: "ext4", UUID: "a", Mount: "/", Disks: []int{1}, Needs: []int{1}},
+		{Name: "disk1:p2", Kind: "luks2", UUID: "b", Disks: []int{1}, Needs: []int{1}},
+		{Name: "disk2:p1", Kind: "luks2", UUID: "c", Disks: []int{2}, Needs: []int{2}},
+	}
+	r.System.Crypttab = []inspect.Mapped{{Name: "home", Spec: "/dev/sda2", Volume: "disk1:p2"}, {Name: "data", Spec: "/dev/sdb1", Volume: "disk2:p1"}}
+	p := plan(t, r, map[string]string{"/etc/crypttab": "home /dev/sda2 none luks\ndata /dev/sdb1 none luks\n"})
+	expect(t, p, "warning: data is /dev/sdb1 of another disk")
+	if f := p.named("crypttab").Files; len(f) != 1 || f[0].Text != "home UUID=b none luks\ndata /dev/sdb1 none luks\n" {
+		t.Errorf("%+v", f)
+	}
+}

@@ -21,11 +21,12 @@ func (p *planner) mounts() {
 	}
 }
 
-// mapped changes crypttab likewise.
+// mapped changes crypttab likewise, as far as its volumes are on this disk.
 func (p *planner) mapped() {
+	own := p.ownMapped()
 	files := p.change("/etc/crypttab", func(old string) string {
 		return eachLine(old, func(f []string) (int, string) {
-			for _, m := range p.r.System.Crypttab {
+			for _, m := range own {
 				if id := p.uuid(m.Volume); len(f) > 1 && f[0] == m.Name && f[1] == m.Spec && inspect.DiskName(m.Spec) && id != "" {
 					return 1, "UUID=" + id
 				}
