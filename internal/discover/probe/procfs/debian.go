@@ -29,6 +29,14 @@ const (
 // lists themselves.
 const maxPaths = 1 << 20
 
+// Bounds of what else is kept of a database: a distribution has fewer packages, each of a
+// handful of files, and shorter words.
+const (
+	maxListed = 1 << 16
+	maxNames  = 16 * maxListed
+	maxWord   = 256 // bytes
+)
+
 // debianState tells whether the database may have changed: dpkg(1) writes each file anew
 // and renames it into its place.
 type debianState struct {
@@ -105,9 +113,9 @@ func debianListNames(root *os.Root) (lists []string) {
 		return nil
 	}
 	defer d.Close()
-	names, _ := d.Readdirnames(-1)
+	names, _ := d.Readdirnames(maxNames)
 	for _, n := range names {
-		if strings.HasSuffix(n, ".list") {
+		if strings.HasSuffix(n, ".list") && len(lists) < maxListed {
 			lists = append(lists, n)
 		}
 	}
@@ -207,7 +215,7 @@ func debianVersions(r io.Reader) map[string]string {
 			name = string(value)
 		}
 		value, ok := bytes.CutPrefix(line, []byte("Version: "))
-		if _, twice := all[name]; ok && !twice { // of another architecture
+		if _, twice := all[name]; ok && !twice && len(all) < maxListed && len(name)+len(value) <= maxWord { // twice: of another architecture
 			all[name] = string(value)
 		}
 	}
