@@ -3,6 +3,8 @@ package inspect
 import (
 	"path"
 	"strings"
+
+	"github.com/droveway/droveway"
 )
 
 const (
@@ -53,7 +55,10 @@ func (s *inspection) ruled(files map[string]string) map[string]bool {
 // hooked reports whether a package has a say in how modules are chosen: its settings
 // come last, and are not copied into the initramfs (initramfs-tools(7)).
 func (s *inspection) hooked() bool {
-	names, _ := s.tree.ReadDir(hookSettings)
+	names, err := s.tree.ReadDir(hookSettings)
+	if err != nil {
+		return !droveway.Is(err, droveway.NotFound)
+	}
 	for _, n := range names {
 		b, err := s.tree.ReadFile(hookSettings+"/"+n, maxConfig)
 		if err != nil || strings.Contains(string(b), "MODULES=") {

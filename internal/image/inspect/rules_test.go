@@ -54,9 +54,9 @@ func TestRuled(t *testing.T) {
 		"virtio_console": "kernel/drivers/char/virtio_console.ko",  // the same
 		"updated":        "updates/dkms/kernel/drivers/block/x.ko", // a folder of another name
 	}
-	set := "BUSYBOX=y\n"
+	settings, set := hookSettings+"/some", "BUSYBOX=y\n"
 	ruled := func(text string) []string {
-		s := &inspection{tree: filesystem.NewTree(filesystemtest.Memory{What: filesystemtest.FilesOf(map[string]string{hookRules: text, hookSettings + "/some": set})}, false)}
+		s := &inspection{tree: filesystem.NewTree(filesystemtest.Memory{What: filesystemtest.FilesOf(map[string]string{hookRules: text, settings: set})}, false)}
 		in := s.ruled(files)
 		maps.DeleteFunc(in, func(_ string, yes bool) bool { return !yes })
 		return slices.Sorted(maps.Keys(in))
@@ -68,7 +68,12 @@ func TestRuled(t *testing.T) {
 	if got := ruled(someRules); len(got) > 0 {
 		t.Errorf("a package chooses otherwise: %v", got)
 	}
-	set = ""
+	if settings = hookSettings; len(ruled(someRules)) > 0 {
+		t.Error("the rules are believed though settings of packages cannot be listed")
+	}
+	if settings = "/other"; len(ruled(someRules)) == 0 {
+		t.Error("without settings of packages the rules are not believed")
+	}
 	for name, text := range map[string]string{"none": "", "others": "copy_exec()\n{\n}\n", "cut": someRules[:strings.Index(someRules, "\tesac")]} {
 		if got := ruled(text); len(got) > 0 {
 			t.Errorf("%s: %v", name, got)
