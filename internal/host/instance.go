@@ -29,6 +29,9 @@ func (a *Agent) create(ctx context.Context, m *machine, i Instance, t *task) (Ob
 		if err := a.clear(ctx, m); err != nil {
 			return Observed{}, err
 		}
+		if err := a.mustBeFree(&i); err != nil {
+			return Observed{}, err
+		}
 	}
 	if err := a.room(&i); err != nil {
 		return Observed{}, err
@@ -46,6 +49,18 @@ func (a *Agent) create(ctx context.Context, m *machine, i Instance, t *task) (Ob
 		return Observed{}, err
 	}
 	return a.observe(ctx, m), nil
+}
+
+// mustBeFree refuses a machine for which there are disks already: no record names them,
+// so they are of another one, whose record was taken away perhaps.
+func (a *Agent) mustBeFree(i *Instance) error {
+	for _, d := range i.Disks {
+		name := droveway.VolumeName(i.Machine, d.Name)
+		if path, _, err := a.pool.Path(name); err == nil {
+			return droveway.Errorf(droveway.Conflict, "host %s has %s, a disk of another machine %s that no record tells of: move it away, or take another name", a.cfg.Name, path, i.Machine)
+		}
+	}
+	return nil
 }
 
 func (a *Agent) fill(ctx context.Context, machine string, d Disk, progress func(int64)) error {

@@ -185,7 +185,7 @@ func (n *node) reportsHeld(want ...string) {
 }
 
 // Who takes away what was set aside says that the host has nothing of the machine: it is
-// told by itself, and another one of the name may come.
+// told by itself, and another one of the name may come, but not to the old one's disks.
 func TestDamagedRecordTakenAway(t *testing.T) {
 	t.Parallel()
 	r, ctx := newRig(t), t.Context()
@@ -206,6 +206,15 @@ func TestDamagedRecordTakenAway(t *testing.T) {
 	n.reportsHeld()
 	anew := otherInstance()
 	anew.UUID, anew.Token = "two", 1
+	disk := filepath.Join(n.cfg.Dir, "volumes", other+".root.raw")
+	old, err := os.ReadFile(disk)
+	must(t, err)
+	_, err = r.Create(ctx, "a", anew, nil)
+	refused(t, err, droveway.Conflict, disk)
+	if now, err := os.ReadFile(disk); err != nil || !bytes.Equal(now, old) {
+		t.Errorf("the old disk was touched: %v", err)
+	}
+	must(t, os.Rename(disk, filepath.Join(t.TempDir(), "kept")))
 	_, err = r.Create(ctx, "a", anew, nil)
 	must(t, err)
 }
